@@ -1,0 +1,38 @@
+"""Attacks: parts that combine, presets that combine them as the papers do, and the one loop."""
+
+from medaegis.attack._attack import Attack
+from medaegis.attack._constraints import Constraint, Linf, Region
+from medaegis.attack._hfc import HFC, hfc
+from medaegis.attack._noise import matched_noise
+from medaegis.attack._objectives import CrossEntropy, Goal, Objective, Sum, cross_entropy
+from medaegis.attack._presets import bim, fgsm, noise, pgd
+from medaegis.attack._random import CaseRandom
+from medaegis.attack._run import AttackResult, run_attack
+from medaegis.attack._steps import SignStep, StepRule
+from medaegis.attack._transforms import Identity, InputTransform
+
+__all__ = [
+    "HFC",
+    "Attack",
+    "AttackResult",
+    "CaseRandom",
+    "Constraint",
+    "CrossEntropy",
+    "Goal",
+    "Identity",
+    "InputTransform",
+    "Linf",
+    "Objective",
+    "Region",
+    "SignStep",
+    "StepRule",
+    "Sum",
+    "bim",
+    "cross_entropy",
+    "fgsm",
+    "hfc",
+    "matched_noise",
+    "noise",
+    "pgd",
+    "run_attack",
+]

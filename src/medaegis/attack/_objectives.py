@@ -1,0 +1,113 @@
+"""What an attacker wants, per case: smaller is better for the attacker, in every objective.
+
+Objectives add: `cross_entropy + hfc(bank)` is one objective. Each says which layers it needs, so that a pass records no more.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from medaegis._types import Labels, PerCase, Tapped
+
+
+class Goal(NamedTuple):
+    """Where the attacker wants a case to go.
+
+    Attributes:
+        label: true classes (b,).
+        target: wanted classes (b,), or None when any wrong class will do.
+    """
+
+    label: Labels
+    target: Labels | None
+
+    def fooled(self, logits: Tensor) -> Tensor:
+        """(b,) bool: the prediction is the target, or, without one, is not the true class."""
+        predicted = logits.argmax(dim=1)
+        return predicted != self.label if self.target is None else predicted == self.target
+
+    def wanted_class(self, logits: Tensor) -> Tensor:
+        """(b,): the target, or, without one, the most probable wrong class at present."""
+        if self.target is not None:
+            return self.target
+        return without_class(logits.detach(), self.label).argmax(dim=1)
+
+
+def without_class(logits: Tensor, label: Tensor) -> Tensor:
+    """The logits (b, k) with those of `label` (b,) at minus infinity."""
+    return logits.masked_fill(functional.one_hot(label, logits.shape[1]).bool(), -torch.inf)
+
+
+class Objective(ABC):
+    """An interface: a function from one pass and a goal to one number a case, smaller = better for the attacker."""
+
+    layers: tuple[str, ...] | None = ()
+    """Names of the layers that it reads; None stands for every activation."""
+
+    @abstractmethod
+    def __call__(self, tapped: Tapped, goal: Goal) -> PerCase:
+        """Value per case (b,), differentiable in the logits and features of `tapped`."""
+
+    def __add__(self, other: Objective) -> Objective:
+        """The objective whose value is the sum of both values."""
+        return Sum((*_terms(self), *_terms(other)))
+
+
+@dataclass(frozen=True)
+class Sum(Objective):
+    """The sum of objectives; what `+` makes."""
+
+    terms: tuple[Objective, ...]
+
+    @property
+    def layers(self) -> tuple[str, ...] | None:  # pyright: ignore[reportIncompatibleVariableOverride]  # read only here
+        """The layers of all terms, each once."""
+        needed = [term.layers for term in self.terms]
+        if any(layers is None for layers in needed):
+            return None
+        return tuple(dict.fromkeys(name for layers in needed for name in layers or ()))
+
+    def __call__(self, tapped: Tapped, goal: Goal) -> PerCase:
+        """Sum of the terms' values, (b,)."""
+        return torch.stack([term(tapped, goal) for term in self.terms]).sum(dim=0)
+
+
+def _terms(objective: Objective) -> tuple[Objective, ...]:
+    return objective.terms if isinstance(objective, Sum) else (objective,)
+
+
+@dataclass(frozen=True)
+class CrossEntropy(Objective):
+    """Cross-entropy towards the target; without a target, minus the cross-entropy of the true class.
+
+    Source: J of HFC-21 eq. 2.
+
+    Example:
+        >>> goal = Goal(torch.tensor([0]), torch.tensor([1]))
+        >>> CrossEntropy()(Tapped(torch.zeros(1, 2), {}), goal)
+        tensor([0.6931])
+    """
+
+    def __call__(self, tapped: Tapped, goal: Goal) -> PerCase:
+        """Value per case (b,)."""
+        if goal.target is None:
+            return -functional.cross_entropy(tapped.logits, goal.label, reduction="none")
+        return functional.cross_entropy(tapped.logits, goal.target, reduction="none")
+
+
+@dataclass(frozen=True)
+class Nothing(Objective):
+    """Zero everywhere: the objective of a control that follows no gradient."""
+
+    def __call__(self, tapped: Tapped, goal: Goal) -> PerCase:
+        """Zeros (b,)."""
+        return tapped.logits.sum(dim=1) * 0
+
+
+cross_entropy = CrossEntropy()

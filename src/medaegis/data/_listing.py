@@ -1,0 +1,125 @@
+"""What a source gives before any image is opened: the files with their labels, and how a folder tree is walked."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from medaegis._errors import DataError
+from medaegis.data._dataset import Skipped
+
+IMAGE_FORMATS = {
+    ".jpg": "JPEG",
+    ".jpeg": "JPEG",
+    ".jpe": "JPEG",
+    ".png": "PNG",
+    ".tif": "TIFF",
+    ".tiff": "TIFF",
+    ".bmp": "BMP",
+    ".gif": "GIF",
+    ".webp": "WEBP",
+}
+JUNK_FOLDERS = frozenset({"__macosx", "@eadir", "$recycle.bin", "system volume information"})
+SUBSETS = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
+
+
+class Case(NamedTuple):
+    """One listed image file, not opened yet.
+
+    Attributes:
+        path: where it lies.
+        label: position in the listing's `class_names`.
+        group: the patient; "" where it is unknown.
+        official: the publisher's subset: "train", "val", "test" or "".
+    """
+
+    path: Path
+    label: int
+    group: str = ""
+    official: str = ""
+
+
+class Listing(NamedTuple):
+    """All cases of a source, without any image opened.
+
+    Attributes:
+        cases: the image files.
+        class_names: one name a class.
+        skipped: cases that are missing on disk.
+        tables: further files that the labels come from, such as train.csv; part of the data's fingerprint.
+    """
+
+    cases: tuple[Case, ...]
+    class_names: tuple[str, ...]
+    skipped: tuple[Skipped, ...] = ()
+    tables: tuple[Path, ...] = ()
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """Every file that the labelled data depends on: what to hand to `fingerprint`."""
+        return tuple(case.path for case in self.cases) + self.tables
+
+
+def relative_name(path: Path, root: Path) -> str:
+    """The name of a case: its path relative to the root, with forward slashes."""
+    return path.relative_to(root).as_posix()
+
+
+def entries(folder: Path) -> list[os.DirEntry[str]]:
+    """What lies in a folder, sorted by name, without hidden entries and junk folders.
+
+    Raises:
+        DataError: the folder cannot be read.
+    """
+    try:
+        with os.scandir(folder) as found:
+            every = sorted(found, key=lambda entry: entry.name)
+    except OSError as error:
+        raise DataError(
+            f"Folder {folder} must be readable, got: {error.strerror or error}. Check its permissions (ls -ld)."
+        ) from None
+    return [e for e in every if not e.name.startswith(".") and e.name.lower() not in JUNK_FOLDERS]
+
+
+def is_folder(entry: os.DirEntry[str]) -> bool:
+    """Whether an entry is a folder or a link to one; a link that leads in a circle is none."""
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False
+
+
+def subfolders(folder: Path) -> dict[str, Path]:
+    """The folders in a folder by name, sorted."""
+    return {entry.name: folder / entry.name for entry in entries(folder) if is_folder(entry)}
+
+
+def is_image_name(name: str) -> bool:
+    """Whether a file's extension is one of an image format, in upper or lower case."""
+    return os.path.splitext(name)[1].lower() in IMAGE_FORMATS
+
+
+def images_in(folder: Path) -> list[Path]:
+    """The image files directly in a folder, by extension, sorted; a dangling link counts (decoding reports it)."""
+    return [folder / e.name for e in entries(folder) if is_image_name(e.name) and not is_folder(e)]
+
+
+def images_below(folder: Path) -> Iterator[Path]:
+    """The image files in a folder and below it, sorted; each real folder once, so that link loops end."""
+    return _walk(folder, set())
+
+
+def _walk(folder: Path, seen: set[tuple[int, int]]) -> Iterator[Path]:
+    listed = entries(folder)
+    here = folder.stat()
+    if (here.st_dev, here.st_ino) in seen:
+        return
+    seen.add((here.st_dev, here.st_ino))
+    for entry in listed:
+        path = folder / entry.name
+        if is_folder(entry):
+            yield from _walk(path, seen)
+        elif is_image_name(entry.name):
+            yield path

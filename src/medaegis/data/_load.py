@@ -1,0 +1,220 @@
+"""A folder of images to one `Dataset`: list, decode on a few threads, report what could not be used."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import warnings
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Literal, NamedTuple, TypeAlias
+
+import numpy as np
+
+from medaegis._errors import DataError, require
+from medaegis._progress import progress_bar
+from medaegis.data._dataset import Dataset, Note, Pixels, Skipped
+from medaegis.data._decode import BadImageError, decode, strict_pillow
+from medaegis.data._duplicates import merge_groups
+from medaegis.data._geometry import Frame, make_frame
+from medaegis.data._listing import Case, Listing, relative_name
+from medaegis.data._source_phantom import PHANTOM_CLASSES, phantom_dataset
+from medaegis.data._sources import LabelKind, check_root, list_cases
+from medaegis.data._warnings import DataWarning
+from medaegis.data._workers import worker_count
+
+OnBad: TypeAlias = Literal["skip", "error"]
+
+BAD_SHARE = 0.10
+MIN_PER_CLASS = 3  # one each for Train, validation and Test
+
+
+class _Read(NamedTuple):
+    """One case after decoding, without its pixels; `reason` says why there are none, "" if there are."""
+
+    case: Case
+    name: str
+    reason: str
+    digest: bytes = b""
+    remarks: tuple[str, ...] = ()
+
+
+def load_dataset(
+    root: str | Path | None,
+    *,
+    source: str | None = None,
+    size: int = 256,
+    resize: int | None = None,
+    channels: int = 3,
+    labels: LabelKind = "binary",
+    on_bad: OnBad = "skip",
+    limit: int | None = None,
+    n: int = 400,
+    seed: int = 0,
+    progress: bool = False,
+) -> Dataset:
+    """Read a folder of labelled images into memory.
+
+    Each image is turned upright, its short side resized to `resize`, and its centre cropped; never padded or
+    stretched, because the aspect ratio alone can give the class away.
+
+    Args:
+        root: the data's folder; None for phantoms.
+        source: one of `source_names`; guessed from the layout by default.
+        size: height and width that come out, in pixels.
+        resize: short side before the crop, in pixels; size * 280 / 256 by default, as in the papers.
+        channels: 1 or 3.
+        labels: "binary" or "grades"; only sources with grades (`aptos`, `graded`) know grades.
+        on_bad: "skip" leaves unusable files out (listed in `skipped`, with one warning); "error" stops at the first.
+        limit: at most so many cases of a class, chosen by a hash of the name, so that a smaller limit gives a subset.
+        n: number of phantoms; other sources ignore it.
+        seed: of the phantoms; other sources ignore it.
+        progress: show a bar.
+
+    Returns:
+        The cases sorted by name; uint16 if any file has 16 bits (8-bit files are then multiplied by 257), else uint8.
+
+    Raises:
+        InputError: an argument breaks its rule.
+        DataError: the folder is not as the source needs it, more than 10 % of the files are unusable, or a class has
+            fewer than three images.
+
+    Warns:
+        DataWarning: files were skipped, or 8-bit and 16-bit files are mixed.
+
+    Example:
+        >>> import tempfile
+        >>> from PIL import Image
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     for i in range(6):
+        ...         os.makedirs(f"{folder}/{'ab'[i % 2]}", exist_ok=True)
+        ...         Image.new("L", (40, 30), i).save(f"{folder}/{'ab'[i % 2]}/{i}.png")
+        ...     data = load_dataset(folder, size=16)
+        >>> data.images.shape, data.class_names, data.names[0]
+        ((6, 3, 16, 16), ('a', 'b'), 'a/0.png')
+    """
+    require(on_bad in ("skip", "error"), "on_bad", "load_dataset", '"skip" or "error"', on_bad)
+    rule = f"an int >= {MIN_PER_CLASS} or None"
+    require(limit is None or limit >= MIN_PER_CLASS, "limit", "load_dataset", rule, limit)
+    frame = make_frame(size, resize, channels, "load_dataset")
+    if source in PHANTOM_CLASSES:
+        require(root is None, "root", "load_dataset", "None for a phantom, which reads no files", root)
+        return phantom_dataset(source, n, size=size, channels=channels, seed=seed)
+    folder = check_root(root)
+    listing = list_cases(folder, source=source, labels=labels)
+    _check_counts(folder, listing.class_names, [case.label for case in listing.cases], listing.skipped)
+    chosen = listing.cases if limit is None else _limited(listing.cases, folder, limit)
+    reads, pixels = _decode_all(chosen, folder, frame, stop=on_bad == "error", progress=progress)
+    return _assemble(folder, listing, reads, pixels, on_bad)
+
+
+def _check_counts(folder: Path, classes: Sequence[str], labels: Sequence[int], skipped: Sequence[Skipped]) -> None:
+    counts = np.bincount(np.array(labels, dtype=np.int64), minlength=len(classes))
+    if counts.min() >= MIN_PER_CLASS:
+        return
+    found = ", ".join(f"{name}: {count}" for name, count in zip(classes, counts, strict=True))
+    lost = f" {len(skipped)} were skipped, the first {skipped[0].name}: {skipped[0].reason}." if skipped else ""
+    raise DataError(
+        f"Each class in {folder} must have at least {MIN_PER_CLASS} usable images (Train, validation and Test need "
+        f"one each), got {found}.{lost} Check that this is the right folder, add images, or leave the class out."
+    )
+
+
+def _limited(cases: Sequence[Case], folder: Path, limit: int) -> tuple[Case, ...]:
+    def rank(case: Case) -> bytes:
+        return hashlib.blake2b(os.fsencode(relative_name(case.path, folder))).digest()
+
+    kept: set[Path] = set()
+    for label in {case.label for case in cases}:
+        kept |= {case.path for case in sorted((c for c in cases if c.label == label), key=rank)[:limit]}
+    return tuple(case for case in cases if case.path in kept)
+
+
+def _decode_all(
+    cases: Sequence[Case], folder: Path, frame: Frame, *, stop: bool, progress: bool
+) -> tuple[list[_Read], list[Pixels]]:
+    """What became of each case, and the pixels of the good ones."""
+
+    def read(case: Case) -> tuple[_Read, Pixels | None]:
+        name = relative_name(case.path, folder)
+        try:
+            image = decode(case.path, frame)
+        except BadImageError as error:
+            if stop:
+                raise
+            return _Read(case, name, error.reason), None
+        return _Read(case, name, "", image.digest, image.remarks), image.pixels
+
+    reads: list[_Read] = []
+    pixels: list[Pixels] = []
+    with (
+        strict_pillow(),
+        progress_bar(len(cases), "reading", unit="image", show=progress) as advance,
+        ThreadPoolExecutor(worker_count()) as pool,
+    ):
+        for done, image in pool.map(read, cases):
+            reads.append(done)
+            pixels += [] if image is None else [image]
+            advance(1)
+    return reads, pixels
+
+
+def _assemble(folder: Path, listing: Listing, reads: list[_Read], pixels: list[Pixels], on_bad: OnBad) -> Dataset:
+    good = [read for read in reads if not read.reason]
+    skipped = listing.skipped + tuple(Skipped(read.name, read.reason) for read in reads if read.reason)
+    # With a limit, few of the listed cases are read: the shares of missing and of bad ones are taken separately.
+    missing = len(listing.skipped) / max(1, len(listing.cases) + len(listing.skipped))
+    bad = (len(reads) - len(good)) / max(1, len(reads))
+    too_many = missing + bad > (0 if on_bad == "error" else BAD_SHARE)
+    _report_skipped(folder, skipped, len(reads) + len(listing.skipped), too_many)
+    labels = [read.case.label for read in good]
+    _check_counts(folder, listing.class_names, labels, skipped)
+    names = tuple(read.name for read in good)
+    merged = merge_groups([read.case.group or read.name for read in good], [read.digest for read in good])
+    _report_contradictions(names, labels, merged.first)
+    notes = [Note(read.name, text) for read in good for text in read.remarks]
+    notes += [Note(names[i], f"same content as {names[j]}: taken as one patient") for i, j in merged.first.items()]
+    return Dataset(
+        images=_stack(folder, pixels),
+        labels=np.array(labels, dtype=np.int64),
+        class_names=listing.class_names,
+        names=names,
+        groups=merged.groups,
+        official=tuple(read.case.official for read in good),
+        skipped=skipped,
+        notes=tuple(notes),
+    )
+
+
+def _report_contradictions(names: Sequence[str], labels: Sequence[int], first: Mapping[int, int]) -> None:
+    pairs = [(names[j], names[i]) for i, j in first.items() if labels[i] != labels[j]]
+    if pairs:
+        text = f"{len(pairs)} images have the same content as one of another class, the first {pairs[0]}."
+        warnings.warn(f"{text} They are kept; one of the labels must be wrong.", DataWarning, stacklevel=4)
+
+
+def _report_skipped(folder: Path, skipped: Sequence[Skipped], total: int, too_many: bool) -> None:
+    if not skipped:
+        return
+    first = "; ".join(f"{name} ({reason})" for name, reason in skipped[:3]) + ("; and more" if len(skipped) > 3 else "")
+    text = f"{len(skipped)} of {total} images in {folder} cannot be used: {first}."
+    if too_many:
+        rule = f'at most {BAD_SHARE:.0%}, or none with on_bad="error"'
+        raise DataError(f"{text} Allowed: {rule}. Restore or remove these files; was the archive unpacked in full?")
+    warnings.warn(f"{text} They are left out and listed in `skipped`.", DataWarning, stacklevel=4)
+
+
+def _stack(folder: Path, pixels: list[Pixels]) -> Pixels:
+    """One array; the list empties as it fills, so that memory holds the images once."""
+    deep = [image.dtype == np.uint16 for image in pixels]
+    mixed = any(deep) and not all(deep)
+    if mixed:
+        text = f"{folder} mixes {sum(deep)} images of 16 bits with {len(deep) - sum(deep)} of 8 bits: the 8-bit ones"
+        warnings.warn(f"{text} are multiplied by 257, so that 255 becomes 65535.", DataWarning, stacklevel=4)
+    dtype = np.uint16 if any(deep) else np.uint8
+    whole: Pixels = np.empty((len(pixels), *pixels[0].shape), dtype)
+    for i in reversed(range(len(whole))):
+        image = pixels.pop()
+        whole[i] = image.astype(np.uint16) * 257 if mixed and not deep[i] else image
+    return whole

@@ -1,0 +1,25 @@
+"""The mathematics of normal features; attacks and detectors both stand on it."""
+
+from medaegis.density._bank import MixtureBank, fit_bank, quadratic_by_layer
+from medaegis.density._covariance import choose_strength, gaussian_log_density, shrink, whitener
+from medaegis.density._kernel import choose_bandwidth, kernel_log_density, squared_distances
+from medaegis.density._mahalanobis import TiedGaussians, fit_tied
+from medaegis.density._mixture import GaussianMixture, Nearest, fit_mixture
+
+__all__ = [
+    "GaussianMixture",
+    "MixtureBank",
+    "Nearest",
+    "TiedGaussians",
+    "choose_bandwidth",
+    "choose_strength",
+    "fit_bank",
+    "fit_mixture",
+    "fit_tied",
+    "gaussian_log_density",
+    "kernel_log_density",
+    "quadratic_by_layer",
+    "shrink",
+    "squared_distances",
+    "whitener",
+]

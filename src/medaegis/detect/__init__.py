@@ -1,0 +1,8 @@
+"""Detectors: fitted on what is normal, they score what is adversarial."""
+
+from medaegis.detect._detector import Detector
+from medaegis.detect._features import extract
+from medaegis.detect._kd import KD
+from medaegis.detect._maha import MAHA
+
+__all__ = ["KD", "MAHA", "Detector", "extract"]

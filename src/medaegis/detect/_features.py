@@ -1,0 +1,34 @@
+"""Features of many images, batch by batch, from an untouched network."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from medaegis._types import Images, Tapped
+from medaegis.models import Taps, frozen
+from medaegis.models._taps import LayerChoice
+
+
+def extract(model: nn.Module, images: Images, layers: LayerChoice, *, batch_size: int = 64) -> Tapped:
+    """Logits and features of all images; gradients are kept where `images` asks for them.
+
+    Args:
+        model: images in [0, 1] to logits.
+        images: (n, c, *space).
+        layers: as `Taps` takes them.
+        batch_size: images a pass.
+
+    Returns:
+        `Tapped` for all n images.
+
+    Example:
+        >>> net = nn.Sequential(nn.Flatten(), nn.Linear(4, 2))
+        >>> extract(net, torch.rand(3, 1, 2, 2), ["penultimate"]).features["penultimate"].shape
+        torch.Size([3, 4])
+    """
+    taps = Taps(model, layers)
+    with frozen(model), torch.set_grad_enabled(images.requires_grad):
+        parts = [taps(batch) for batch in images.split(batch_size)]
+    features = {name: torch.cat([part.features[name] for part in parts]) for name in parts[0].features}
+    return Tapped(torch.cat([part.logits for part in parts]), features)

@@ -1,0 +1,87 @@
+"""A number that never stands alone: value, bootstrap interval and n."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medaegis._errors import require
+
+DRAWS = 2000
+Weights = NDArray[np.float64]
+
+
+class Estimate(NamedTuple):
+    """A figure with its 95 % interval.
+
+    Attributes:
+        value: the figure; NaN where it is not defined (and never 0 in its place).
+        low: lower end of the interval.
+        high: upper end.
+        n: number of cases behind it.
+    """
+
+    value: float
+    low: float
+    high: float
+    n: int
+
+
+def bootstrap(
+    figure: Callable[[Weights], NDArray[np.float64]],
+    n: int,
+    *,
+    groups: Sequence[str] | None = None,
+    seed: int = 0,
+    draws: int = DRAWS,
+    level: float = 0.95,
+) -> Estimate:
+    """Percentile bootstrap of a figure that can be computed from how often each case was drawn.
+
+    Args:
+        figure: from counts (draws, n) to the figure of each draw (draws,); NaN where a draw does not define it.
+        n: number of cases.
+        groups: a name for each case; cases of a group (a patient) are drawn together. None draws cases.
+        seed: of the draws.
+        draws: number of resamples.
+        level: share of resamples inside the interval.
+
+    Returns:
+        The figure on the cases themselves with its interval over the resamples that define it.
+
+    Raises:
+        InputError: no cases, or `groups` does not have n names.
+
+    Source: Efron 1979; SPEC section 7 (every figure carries a 95 % interval and its n).
+
+    Example:
+        >>> values = np.array([0.0, 1.0, 1.0, 0.0])
+        >>> bootstrap(lambda w: w @ values / w.sum(axis=1), 4).value
+        0.5
+    """
+    require(n >= 1, "n", "bootstrap", "an int >= 1", n, "Was every case dropped?")
+    require(groups is None or len(groups) == n, "groups", "bootstrap", f"{n} names", groups and len(groups))
+    value = float(figure(np.ones((1, n)))[0])
+    drawn = figure(draw_counts(n, groups=groups, seed=seed, draws=draws))
+    defined = drawn[np.isfinite(drawn)]
+    if np.isnan(value) or len(defined) == 0:
+        return Estimate(value, float("nan"), float("nan"), n)
+    low, high = np.quantile(defined, [(1 - level) / 2, (1 + level) / 2])
+    return Estimate(value, float(low), float(high), n)
+
+
+def draw_counts(n: int, *, groups: Sequence[str] | None, seed: int, draws: int) -> Weights:
+    """How often each of n cases is in each of `draws` resamples of the groups, (draws, n).
+
+    Example:
+        >>> draw_counts(3, groups=["a", "a", "b"], seed=0, draws=2).shape
+        (2, 3)
+    """
+    place = np.arange(n) if groups is None else np.unique(np.asarray(groups), return_inverse=True)[1]
+    size = int(place.max()) + 1
+    random = np.random.default_rng(seed)
+    counts = random.multinomial(size, np.full(size, 1 / size), size=draws)
+    return counts[:, place].astype(np.float64)

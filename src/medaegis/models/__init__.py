@@ -1,0 +1,27 @@
+"""Networks: what is attacked."""
+
+from medaegis.models._frozen import frozen
+from medaegis.models._speed import Accelerated, accelerate
+from medaegis.models._taps import PENULTIMATE, Taps, channel_means
+from medaegis.models._train import Cases, Trained, TrainSettings, train_classifier
+from medaegis.models._zoo import Built, LoadReport, Normalised, build_model, load_factory, load_partial, read_state
+
+__all__ = [
+    "PENULTIMATE",
+    "Accelerated",
+    "Built",
+    "Cases",
+    "LoadReport",
+    "Normalised",
+    "Taps",
+    "TrainSettings",
+    "Trained",
+    "accelerate",
+    "build_model",
+    "channel_means",
+    "frozen",
+    "load_factory",
+    "load_partial",
+    "read_state",
+    "train_classifier",
+]

@@ -1,0 +1,168 @@
+"""One pass through a network gives its logits and the channel means of the layers that were asked for.
+
+A layer is one call of a module. torchvision's residual blocks call one ReLU module two or three times: the first call
+keeps the module's name, the following ones get `#2`, `#3`: `layer1.0.relu`, `layer1.0.relu#2`, `layer1.0.relu#3`.
+The name `penultimate` stands for the input of the last dense layer (the head).
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from medaegis._errors import InputError, require
+from medaegis._types import Images, Tapped
+
+ACTIVATIONS = (nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.PReLU, nn.ELU, nn.CELU, nn.SELU, nn.GELU, nn.SiLU, nn.Mish)
+ACTIVATIONS += (nn.Softplus, nn.Hardswish, nn.Tanh)
+PENULTIMATE = "penultimate"
+
+LayerChoice = Literal["relu", "none"] | Sequence[str]
+
+
+class _ChannelMean(torch.autograd.Function):
+    """Mean over all dimensions after the second, with a backward pass that allocates nothing of the layer's size.
+
+    Autograd's own mean expands the (b, c) gradient to the whole activation and divides it there; here the small
+    gradient is divided and the expansion is a view, which the engine adds in place to the activation's gradient.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, activation: Tensor) -> Tensor:
+        ctx.shape = activation.shape
+        return activation.mean(dim=tuple(range(2, activation.dim())))
+
+    @staticmethod
+    def backward(ctx: Any, *grad_outputs: Tensor) -> Tensor:
+        (gradient,) = grad_outputs
+        count = ctx.shape[2:].numel()
+        small = gradient / count
+        return small.reshape(*small.shape, *(1,) * (len(ctx.shape) - 2)).expand(ctx.shape)
+
+
+def channel_means(activation: Tensor) -> Tensor:
+    """Spatial mean of each channel: (b, c, *space) -> (b, c); a (b, c) activation comes back as it is.
+
+    Source: HFC-21 section 5.1 ("we compute the mean value of each channel separately").
+
+    Example:
+        >>> channel_means(torch.ones(2, 3, 4, 4)).shape
+        torch.Size([2, 3])
+    """
+    return activation if activation.dim() <= 2 else _ChannelMean.apply(activation)  # pyright: ignore[reportReturnType]  # apply is untyped
+
+
+class Taps:
+    """A network seen as a function from images to logits and named features, all from one pass.
+
+    Args:
+        model: any module that maps images in [0, 1], (b, c, *space), to logits (b, k).
+        layers: `"relu"` for every call of an activation module, in the order of calling; `"none"` for logits only; or
+            the names of modules (any module), with `#2`, `#3` … for later calls, and `"penultimate"`.
+        head: name of the module whose input is the penultimate feature; None takes the last `nn.Linear`.
+
+    Hooks live during a call only, also when the model raises. Activations called as functions (`F.relu`) are not
+    modules and are not seen by `"relu"`: name the modules around them.
+
+    Raises:
+        InputError: a name is unknown, or `"relu"` finds no activation module.
+
+    Example:
+        >>> net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2))
+        >>> logits, features = Taps(net, ["1", "penultimate"])(torch.rand(5, 3, 8, 8))
+        >>> logits.shape, list(features), features["1"].shape
+        (torch.Size([5, 2]), ['1', 'penultimate'], torch.Size([5, 4]))
+    """
+
+    def __init__(self, model: nn.Module, layers: LayerChoice = "relu", *, head: str | None = None) -> None:
+        self.model = model
+        self.layers: LayerChoice = layers if isinstance(layers, str) else tuple(layers)
+        self._wanted = None if layers == "relu" else frozenset(() if layers == "none" else layers)
+        modules = dict(model.named_modules())
+        self._tapped = _modules_to_hook(modules, layers)
+        wants_head = self._wanted is not None and PENULTIMATE in self._wanted
+        self._head = modules[_head_name(modules, head)] if wants_head else None
+
+    def __call__(self, x: Images) -> Tapped:
+        """Run the network once.
+
+        Args:
+            x: images (b, c, *space) in [0, 1].
+
+        Returns:
+            Logits (b, k) and, by layer name in the order of calling, channel means (b, C_l); differentiable.
+
+        Raises:
+            InputError: a later call that was asked for (`name#2`) did not happen.
+        """
+        features: dict[str, Tensor] = {}
+        with self._hooks(features):
+            logits = self.model(x)
+        if self._wanted is not None and len(features) < len(self._wanted):
+            missing = sorted(self._wanted - set(features))
+            raise InputError(f"`layers` of Taps names {missing}, which the network did not call in this pass.")
+        return Tapped(logits, features)
+
+    @contextmanager
+    def _hooks(self, features: dict[str, Tensor]) -> Iterator[None]:
+        calls: Counter[str] = Counter()
+        handles: list[Any] = []
+        try:
+            for name, module in self._tapped.items():
+                handles.append(module.register_forward_hook(self._recorder(name, calls, features)))
+            if self._head is not None:
+                handles.append(self._head.register_forward_pre_hook(_head_recorder(features)))
+            yield
+        finally:
+            for handle in handles:
+                handle.remove()
+
+    def _recorder(self, name: str, calls: Counter[str], features: dict[str, Tensor]) -> Callable[..., None]:
+        def record(_module: nn.Module, _inputs: Any, output: Tensor) -> None:
+            calls[name] += 1
+            layer = name if calls[name] == 1 else f"{name}#{calls[name]}"
+            if self._wanted is None or layer in self._wanted:
+                features[layer] = channel_means(output)
+
+        return record
+
+
+def _head_recorder(features: dict[str, Tensor]) -> Callable[..., None]:
+    def record(_module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        features[PENULTIMATE] = inputs[0]
+
+    return record
+
+
+def _modules_to_hook(modules: dict[str, nn.Module], layers: LayerChoice) -> dict[str, nn.Module]:
+    if layers == "none":
+        return {}
+    if layers == "relu":
+        found = {name: module for name, module in modules.items() if isinstance(module, ACTIVATIONS)}
+        require(bool(found), "layers", "Taps", "names of modules where the network has no activation module", layers)
+        return found
+    require(not isinstance(layers, str), "layers", "Taps", '"relu", "none" or a list of module names', layers)
+    bases = dict.fromkeys(name.split("#")[0] for name in layers if name != PENULTIMATE)
+    _check_names(bases, modules)
+    return {name: modules[name] for name in bases}
+
+
+def _check_names(names: Iterable[str], modules: dict[str, nn.Module]) -> None:
+    unknown = [name for name in names if name not in modules]
+    if unknown:
+        some = ", ".join(list(filter(None, modules))[:8])
+        raise InputError(f"`layers` of Taps names unknown modules {unknown}. This network has: {some} …")
+
+
+def _head_name(modules: dict[str, nn.Module], head: str | None) -> str:
+    if head is not None:
+        _check_names([head], modules)
+        return head
+    dense = [name for name, module in modules.items() if isinstance(module, nn.Linear)]
+    require(bool(dense), "head", "Taps", "the name of the last layer, since the network has no nn.Linear", head)
+    return dense[-1]

@@ -1,0 +1,229 @@
+"""Networks by name, with the user's or ImageNet's weights, and with their normalisation inside."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from medaegis._errors import DataError, InputError, MedaegisError, require
+from medaegis._types import Images
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+class Normalised(nn.Module):
+    """A network behind a mean/std normalisation, so that it takes images in [0, 1].
+
+    Args:
+        network: takes normalised images.
+        mean: per channel.
+        std: per channel.
+
+    Example:
+        >>> Normalised(nn.Identity(), mean=(0.5,), std=(0.5,))(torch.ones(1, 1, 1, 1)).item()
+        1.0
+    """
+
+    def __init__(
+        self, network: nn.Module, mean: tuple[float, ...] = IMAGENET_MEAN, std: tuple[float, ...] = IMAGENET_STD
+    ) -> None:
+        super().__init__()
+        self.network = network
+        self.register_buffer("mean", torch.tensor(mean), persistent=False)
+        self.register_buffer("std", torch.tensor(std), persistent=False)
+
+    def forward(self, x: Images) -> Tensor:
+        """Logits (n, k) of images in [0, 1]."""
+        shape = (1, -1, *(1,) * (x.dim() - 2))
+        return self.network((x - self.mean.reshape(shape)) / self.std.reshape(shape))  # pyright: ignore[reportCallIssue]  # buffers are typed Tensor | Module
+
+
+class LoadReport(NamedTuple):
+    """What happened to a state dict: key names that were loaded, missing from it, unknown to the model, or of another shape."""
+
+    loaded: tuple[str, ...]
+    missing: tuple[str, ...]
+    unexpected: tuple[str, ...]
+    reshaped: tuple[str, ...]
+
+    def summary(self) -> str:
+        """One line for logs and manifests."""
+        parts = [f"{len(self.loaded)} tensors loaded"]
+        for name, keys in (("missing", self.missing), ("unexpected", self.unexpected), ("other shape", self.reshaped)):
+            if keys:
+                parts.append(f"{len(keys)} {name}: {', '.join(keys[:6])}{' …' if len(keys) > 6 else ''}")
+        return "; ".join(parts)
+
+
+class Built(NamedTuple):
+    """A network, and what was loaded into it (None where nothing was)."""
+
+    model: nn.Module
+    report: LoadReport | None
+
+
+def build_model(
+    name: str, *, classes: int, weights: str | Path | None = None, seed: int = 0, channels: int = 3
+) -> Built:
+    """A classifier by name.
+
+    Args:
+        name: a torchvision classifier (`resnet18`, `resnet50`, `vgg16` …), `small-resnet`, or `package.module:factory`,
+            a function without required arguments that returns the user's module (images in [0, 1] to logits).
+        classes: number of classes k; the last dense layer of a torchvision network is replaced to match.
+        weights: None for random initialisation, `"imagenet"` for torchvision's own (downloaded once), or the path of a state
+            dict (`.pth` or `.safetensors`); it may be partial, what is missing and unexpected is reported.
+        seed: seed of the initialisation.
+        channels: channels of the images, for `small-resnet`.
+
+    Returns:
+        The network in evaluation mode and the report on its weights.
+
+    Raises:
+        InputError: the name is unknown.
+        DataError: weights cannot be read or downloaded, or none of their names fits.
+
+    Example:
+        >>> build_model("small-resnet", classes=2).model(torch.rand(1, 3, 32, 32)).shape
+        torch.Size([1, 2])
+    """
+    require(isinstance(classes, int) and classes >= 2, "classes", "build_model", "an int >= 2", classes)
+    if ":" in name:
+        return _with_weights(load_factory(name), weights)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        if name == "small-resnet":
+            from medaegis.models._small_resnet import SmallResNet
+
+            return _with_weights(SmallResNet(classes, channels=channels), weights)
+        return _torchvision(name, classes, weights)
+
+
+def load_factory(reference: str) -> nn.Module:
+    """The user's own network, from `package.module:factory`.
+
+    Raises:
+        InputError: it cannot be imported, is not callable, raises, or does not return an `nn.Module`.
+
+    Example:
+        >>> load_factory("torch.nn:Identity")
+        Identity()
+    """
+    module_name, _, attribute = reference.partition(":")
+    try:
+        factory: Callable[[], Any] = getattr(importlib.import_module(module_name), attribute)
+        model = factory()
+    except MedaegisError:
+        raise
+    except Exception as error:  # noqa: BLE001  # the user's code may raise anything, and the text must say so
+        raise InputError(
+            f"`model` {reference!r} could not be made: {type(error).__name__}: {error}. "
+            "Give package.module:factory, importable from here, callable without arguments."
+        ) from error
+    require(isinstance(model, nn.Module), "model", reference, "a factory of a torch.nn.Module", type(model))
+    return model.eval()
+
+
+def _torchvision(name: str, classes: int, weights: str | Path | None) -> Built:
+    from torchvision import models as zoo
+
+    known = [known for known in zoo.list_models(module=zoo)]
+    require(name in known, "model", "build_model", "a torchvision classifier, small-resnet or package.module:factory", name)
+    state: dict[str, Tensor] | None = None
+    if weights == "imagenet":
+        state = _download(name)
+    elif weights is not None:
+        state = read_state(weights)
+    network = zoo.get_model(name, weights=None, num_classes=1000)
+    report = load_partial(network, state, source=str(weights)) if state is not None else None
+    replace_head(network, classes)
+    return Built(Normalised(network).eval(), report)
+
+
+def _download(name: str) -> dict[str, Tensor]:
+    from torchvision import models as zoo
+
+    try:
+        return dict(zoo.get_model_weights(name)["DEFAULT"].get_state_dict(progress=True, check_hash=True))
+    except OSError as error:
+        raise DataError(
+            f"The pretrained weights of {name} could not be downloaded ({error}). Without internet, give a file: "
+            "weights=PATH, or put torchvision's file into torch's hub cache (torch.hub.get_dir() + '/checkpoints')."
+        ) from error
+
+
+def read_state(path: str | Path) -> dict[str, Tensor]:
+    """A state dict from `.safetensors` or `.pth`/`.pt` (tensors only: nothing in the file is executed).
+
+    Raises:
+        DataError: the file is missing, unreadable or holds something else.
+    """
+    file = Path(path)
+    if not file.is_file():
+        raise DataError(f"The weights file {file} does not exist. Give the path of a .pth or .safetensors state dict.")
+    try:
+        if file.suffix == ".safetensors":
+            from safetensors.torch import load_file
+
+            return load_file(file)
+        state = torch.load(file, weights_only=True, map_location="cpu")
+    except Exception as error:  # noqa: BLE001  # torch.load and safetensors raise many kinds; all mean the same here
+        raise DataError(f"The weights file {file} cannot be read as a state dict: {error}") from error
+    state = state.get("state_dict", state) if isinstance(state, dict) else state
+    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
+        raise DataError(f"The weights file {file} holds {type(state).__name__}, not a state dict of tensors.")
+    return {str(key).removeprefix("module."): value for key, value in state.items()}
+
+
+def load_partial(model: nn.Module, state: dict[str, Tensor], *, source: str) -> LoadReport:
+    """Load what fits, as the model's own dtype, and report the rest.
+
+    Raises:
+        DataError: not one name of `state` fits the model.
+
+    Example:
+        >>> load_partial(nn.Linear(1, 1), {"weight": torch.ones(1, 1)}, source="example").missing
+        ('bias',)
+    """
+    own = {k: v for k, v in model.state_dict().items() if not k.endswith("num_batches_tracked")}
+    fits = {key: value for key, value in state.items() if key in own and own[key].shape == value.shape}
+    if not fits:
+        raise DataError(f"None of the {len(state)} names in {source} fits the network; it expects names like {list(own)[:3]}.")
+    model.load_state_dict({key: value.to(own[key].dtype) for key, value in fits.items()}, strict=False)
+    reshaped = tuple(key for key in state if key in own and key not in fits)
+    missing = tuple(key for key in own if key not in state)
+    unexpected = tuple(key for key in state if key not in own and not key.endswith("num_batches_tracked"))
+    return LoadReport(tuple(fits), missing, unexpected, reshaped)
+
+
+def _with_weights(model: nn.Module, weights: str | Path | None) -> Built:
+    require(weights != "imagenet", "weights", "build_model", "a path, or None, for a network outside torchvision", weights)
+    report = None if weights is None else load_partial(model, read_state(weights), source=str(weights))
+    return Built(model.eval(), report)
+
+
+def replace_head(network: nn.Module, classes: int) -> None:
+    """Replace the last dense layer, or the 1x1 convolution that some networks have instead, by one with `classes` outputs.
+
+    Raises:
+        InputError: the network has neither.
+
+    Example:
+        >>> net = nn.Sequential(nn.Linear(3, 1000))
+        >>> replace_head(net, 2); net[0].out_features
+        2
+    """
+    for name, module in reversed(list(network.named_modules())):
+        if isinstance(module, nn.Linear):
+            network.set_submodule(name, nn.Linear(module.in_features, classes, bias=module.bias is not None))
+            return
+        if isinstance(module, nn.Conv2d) and module.out_channels == 1000:
+            network.set_submodule(name, nn.Conv2d(module.in_channels, classes, module.kernel_size))  # pyright: ignore[reportArgumentType]  # kernel_size is typed loosely
+            return
+    raise InputError("`model` has no dense layer whose replacement could give the wanted number of classes.")

@@ -1,0 +1,132 @@
+"""Put a run's tables, drawings and words into one page."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from datetime import datetime
+from importlib import resources
+from pathlib import Path
+from typing import Any, cast
+
+from markupsafe import Markup
+
+from medaegis.report._glossary import DETECTORS, glossary
+from medaegis.report._headline import headline, other_attacks
+from medaegis.report._panels import embedding_map, histogram_groups, roc_groups
+from medaegis.report._pictures import show
+from medaegis.report._read import RunFolder, read_run
+from medaegis.report._tables import blocks, cell, unique
+
+TEMPLATES = "templates"
+MONTHS = (
+    "January", "February", "March", "April", "May", "June",
+    "July", "August", "September", "October", "November", "December",
+)  # fmt: skip
+
+
+def render_report(run_dir: Path) -> Path:
+    """Write report.html, one self-contained page, into a finished run folder.
+
+    Nothing is computed again: numbers come from table.csv, drawings from stored scores. The page appears whole
+    or not at all, and the same folder gives the same bytes.
+
+    Args:
+        run_dir: the folder that a recipe filled.
+
+    Returns:
+        The path of the page.
+
+    Raises:
+        DataError: the folder or one of its files is missing or damaged.
+
+    Example:
+        >>> render_report(Path("runs/demo")).name  # doctest: +SKIP
+        'report.html'
+    """
+    run_dir = Path(run_dir)
+    page = render_page(read_run(run_dir))
+    target, unfinished = run_dir / "report.html", run_dir / f".report.{os.getpid()}.html"
+    try:
+        unfinished.write_text(page, encoding="utf-8", newline="\n")
+        os.replace(unfinished, target)
+    finally:
+        unfinished.unlink(missing_ok=True)
+    return target
+
+
+def render_page(run: RunFolder) -> str:
+    """Make the page's text from a run folder's contents; see `render_report`."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    environment = Environment(
+        loader=PackageLoader("medaegis.report", TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    cast("dict[str, Any]", environment.filters).update(duration=duration, date=date, plain=plain, cell=cell)
+    return environment.get_template("page.html.j2").render(_context(run)) + "\n"
+
+
+def _context(run: RunFolder) -> dict[str, Any]:
+    table = run.table
+    attacks = unique(row.attack for row in table if row.attack)
+    detectors = unique(row.detector for row in table if row.detector)
+    metrics = unique(row.metric for row in table)
+    return {
+        "manifest": run.manifest,
+        "findings": headline(table),
+        "other_attacks": other_attacks(table),
+        "blocks": blocks(table),
+        "gallery": None if run.gallery is None else show(run.gallery),
+        "histograms": histogram_groups(run),
+        "rocs": roc_groups(run),
+        "map": None if run.embedding is None else embedding_map(run.embedding),
+        "rows": table,
+        "glossary": glossary(attacks, detectors, metrics),
+        "long_names": DETECTORS,
+        "css": Markup(resources.files("medaegis.report").joinpath(TEMPLATES, "report.css").read_text("utf-8")),
+    }
+
+
+def duration(seconds: float) -> str:
+    """A time span in words.
+
+    Example:
+        >>> duration(3671), duration(0.42), duration(75)
+        ('1 h 1 min', '0.4 s', '1 min 15 s')
+    """
+    if seconds < 59.95:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"
+
+
+def date(iso: str) -> str:
+    """An ISO time as people write it; text that is none stays as it is.
+
+    Example:
+        >>> date("2026-03-01T14:05:09+00:00")
+        '1 March 2026, 14:05 UTC'
+    """
+    try:
+        when = datetime.fromisoformat(iso)
+    except ValueError:
+        return iso
+    zone = f" {when.tzname()}" if when.tzinfo else ""
+    return f"{when.day} {MONTHS[when.month - 1]} {when.year}, {when:%H:%M}{zone}"
+
+
+def plain(value: Any) -> str:
+    """A setting as text: words and numbers as they are, lists and groups as JSON."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, Mapping | list):
+        return json.dumps(value, ensure_ascii=False)
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return "none" if value is None else str(value)

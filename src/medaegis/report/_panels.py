@@ -1,0 +1,215 @@
+"""Which stored scores go into which drawing: one panel a detector, one group an attack and budget."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from markupsafe import Markup
+from numpy.typing import NDArray
+
+from medaegis.report._figures import (
+    STROKES,
+    Curve,
+    Marker,
+    Series,
+    Stroke,
+    area,
+    finite,
+    histogram_svg,
+    marker_svg,
+    markers,
+    only,
+    roc,
+    roc_svg,
+    scatter_svg,
+)
+from medaegis.report._read import Embedding, Floats, Row, RunFolder
+from medaegis.report._tables import VARIANT_LABELS, Scope, interval, lookup, number, scopes, unique, variants_of
+
+DISAGREE = 0.5  # points of AUC by which a drawn curve may miss the table before the page says so
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One detector's drawing; `svg` is None where no score is stored, `notes` are the lines under it."""
+
+    detector: str
+    svg: Markup | None
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Group:
+    """The drawings of one attack and budget, with the strokes that their legend explains."""
+
+    title: str
+    panels: tuple[Panel, ...]
+    legend: tuple[Stroke, ...]
+
+
+@dataclass(frozen=True)
+class Map:
+    """The scatter plot of the embedding with its legend; `counts` are the dots of each marker."""
+
+    svg: Markup
+    markers: tuple[Marker, ...]
+    samples: tuple[Markup, ...]
+    counts: tuple[int, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class _View:
+    """The rows of cases.parquet that belong to one attack, budget and detector."""
+
+    run: RunFolder
+    scope: Scope
+    detector: str
+    name: str
+
+    @property
+    def variants(self) -> tuple[str, ...]:
+        return variants_of(self.run.table, self.scope)
+
+    def scores(self, kind: str, variant: str) -> Floats:
+        here = self._where(kind, variant)
+        if kind == "adversarial" and self.run.manifest.scored == "fooled":
+            here &= self.run.cases.fooled == 1
+        return self.run.cases.score[here]
+
+    def threshold(self) -> float:
+        cases = self.run.cases
+        return only(cases.threshold[(cases.detector == self.detector) & self._scope_mask()])
+
+    def auc(self, variant: str) -> Row | None:
+        if len({(r.dataset, r.model) for r in self.run.table}) > 1:
+            return None  # the scores do not say whose they are
+        return lookup(self.run.table, self.scope, "AUC", self.detector, variant)
+
+    def _scope_mask(self) -> NDArray[np.bool_]:
+        cases = self.run.cases
+        return _holds(cases.attack, self.scope.attack) & _holds(cases.eps, self.scope.eps)
+
+    def _where(self, kind: str, variant: str) -> NDArray[np.bool_]:
+        cases = self.run.cases
+        here = (cases.detector == self.detector) & (cases.kind == kind) & self._scope_mask()
+        narrow = here & _holds(cases.hfc, variant)
+        # Clean and noisy images have no variant; a producer may store them under one of the two only.
+        return narrow if kind == "adversarial" or narrow.any() else here
+
+
+def _holds(column: NDArray[np.str_], wanted: str) -> NDArray[np.bool_]:
+    return (column == wanted) | (column == "")
+
+
+def histogram_groups(run: RunFolder) -> tuple[Group, ...]:
+    """Draw the score histograms of every attack, budget and detector.
+
+    Args:
+        run: a run folder's contents.
+
+    Returns:
+        One group an attack and budget.
+
+    Example:
+        >>> histogram_groups(read_run(Path("runs/demo")))[0].title  # doctest: +SKIP
+        'BIM, budget 1/256'
+    """
+    return _groups(run, "scores", _histogram, ("threshold",))
+
+
+def roc_groups(run: RunFolder) -> tuple[Group, ...]:
+    """Draw the ROC curves of every attack, budget and detector; see `histogram_groups`."""
+    return _groups(run, "roc", _roc, ("guessing", "false alarms"))
+
+
+def embedding_map(embedding: Embedding) -> Map | None:
+    """Draw the stored two-dimensional embedding; None where it holds no dot.
+
+    Args:
+        embedding: coordinates and groups.
+
+    Returns:
+        The drawing and its legend.
+
+    Example:
+        >>> embedding_map(Embedding(np.zeros(0), np.zeros(0), np.array([], dtype=np.str_))) is None
+        True
+    """
+    there = np.isfinite(embedding.x) & np.isfinite(embedding.y)
+    if not there.any():
+        return None
+    x, y, group = embedding.x[there], embedding.y[there], embedding.group[there].tolist()
+    marks = markers(unique(group))
+    alt = "Map of the network features; groups: " + ", ".join(m.label for m in marks)
+    svg = scatter_svg(x, y, group, marks, name="map", alt=alt)
+    samples = tuple(marker_svg(mark, name=f"mark-{i}") for i, mark in enumerate(marks))
+    return Map(svg, marks, samples, tuple(group.count(mark.label) for mark in marks))
+
+
+def _groups(run: RunFolder, prefix: str, draw: Callable[[_View], Panel], extra: Sequence[str]) -> tuple[Group, ...]:
+    kinds = unique(run.cases.kind.tolist())
+    groups: list[Group] = []
+    for g, scope in enumerate(_drawn_scopes(run.table)):
+        names = unique(n for n in run.cases.detector.tolist() if n)
+        panels = tuple(draw(_View(run, scope, name, f"{prefix}-{g}-{d}")) for d, name in enumerate(names))
+        shown = [*(("clean", "noise") if prefix == "scores" else ()), *variants_of(run.table, scope), *extra]
+        legend = tuple(STROKES[key] for key in shown if key != "noise" or "noise" in kinds)
+        groups.append(Group(f"{scope.attack}, budget {scope.eps}", panels, legend))
+    return tuple(groups)
+
+
+def _drawn_scopes(table: Sequence[Row]) -> tuple[Scope, ...]:
+    """One scope an attack and budget: the stored scores do not tell data sets and models apart."""
+    return tuple({(s.attack, s.eps): s for s in reversed(scopes(table))}.values())[::-1]
+
+
+def _histogram(view: _View) -> Panel:
+    variants = [(variant, "adversarial") for variant in view.variants]
+    wanted = [("clean", "clean"), ("noise", "noise"), *variants]
+    raw = {key: view.scores(kind, key if kind == "adversarial" else view.variants[0]) for key, kind in wanted}
+    series = [Series(STROKES[key], finite(scores)) for key, scores in raw.items() if finite(scores).size]
+    if not series:
+        return Panel(view.detector, None, ("No score is stored for this detector.",))
+    medians = ", ".join(f"{s.stroke.label} {np.median(s.scores):.3g} (n = {s.scores.size})" for s in series)
+    alt = (
+        f"Histograms of the scores of {view.detector} for {view.scope.attack} at {view.scope.eps}. Medians: {medians}."
+    )
+    return Panel(view.detector, histogram_svg(series, view.threshold(), name=view.name, alt=alt), _missing(raw))
+
+
+def _missing(raw: dict[str, Floats]) -> tuple[str, ...]:
+    gaps = {STROKES[key].label: int((~np.isfinite(scores)).sum()) for key, scores in raw.items()}
+    return tuple(f"{count} {label} without a score, left out." for label, count in gaps.items() if count)
+
+
+def _roc(view: _View) -> Panel:
+    curves: list[tuple[Stroke, Curve]] = []
+    notes: list[str] = []
+    for variant in view.variants:
+        clean, attacked = finite(view.scores("clean", variant)), finite(view.scores("adversarial", variant))
+        row = view.auc(variant)
+        words = VARIANT_LABELS.get(variant, variant)
+        if not (clean.size and attacked.size):
+            notes.append(f"{words}: no curve, because clean or attacked scores are missing.")
+            continue
+        curve = roc(clean, attacked)
+        curves.append((STROKES[variant], curve))
+        notes += _auc_notes(words, row, 100 * area(curve))
+    if not curves:
+        return Panel(view.detector, None, tuple(notes))
+    alt = f"ROC curves of {view.detector} for {view.scope.attack} at {view.scope.eps}. {' '.join(notes)}"
+    return Panel(view.detector, roc_svg(curves, name=view.name, alt=alt), tuple(notes))
+
+
+def _auc_notes(words: str, row: Row | None, drawn: float) -> list[str]:
+    if row is None or not math.isfinite(row.value):
+        return [f"{words}: AUC n/a."]
+    notes = [f"{words}: AUC {number(row.value)} {interval(row)}"]
+    if abs(drawn - row.value) > DISAGREE:
+        notes.append(
+            f"Note: the curve drawn from the stored scores has AUC {number(drawn)}; the table has another value."
+        )
+    return notes

@@ -1,0 +1,318 @@
+"""Read a finished run folder into plain values; nothing is computed here."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medaegis._errors import DataError
+
+T = TypeVar("T")
+Strings = NDArray[np.str_]
+Floats = NDArray[np.float64]
+
+TABLE_TEXT = ("dataset", "model", "attack", "eps", "hfc", "detector", "metric")
+TABLE_NUMBERS = ("value", "ci_low", "ci_high", "n", "published")
+CASES_TEXT = ("case", "attack", "eps", "hfc", "kind", "detector")
+CASES_NUMBERS = ("fooled", "score", "threshold")
+RUN_AGAIN = "Run the recipe again: finished stages are taken from the store, so only the missing results are made."
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """A file that the data source left out."""
+
+    name: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class DataFacts:
+    """Where the images came from, how many there are, how they were split."""
+
+    source: str
+    root: str
+    fingerprint: str
+    n: int
+    classes: dict[str, int]
+    split: dict[str, int | str]
+    skipped: list[Skipped] = field(default_factory=list[Skipped])
+
+
+@dataclass(frozen=True)
+class ModelFacts:
+    """What was attacked."""
+
+    name: str
+    weights: str
+    weights_hash: str
+    loaded: str
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stored step of the run."""
+
+    name: str
+    key: str
+    seconds: float
+    cached: bool
+
+
+@dataclass(frozen=True)
+class Check:
+    """One sign of a too weak attack that the run looked for."""
+
+    name: str
+    passed: bool
+    text: str
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """manifest.json. `scored` says which attacked cases the stored AUC counts: "all" or "fooled"."""
+
+    title: str
+    recipe: str
+    question: str
+    medaegis: str
+    versions: dict[str, str]
+    python: str
+    platform: str
+    device: str
+    threads: int
+    commit: str | None
+    seed: int
+    settings: dict[str, Any]
+    data: DataFacts
+    model: ModelFacts
+    adaptive: bool
+    started: str
+    finished: str
+    seconds: float
+    stages: list[Stage]
+    checks: list[Check]
+    warnings: list[str]
+    differs: list[str]
+    paper: str | None = None
+    scored: str = "all"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of table.csv: values in percent, NaN where there is none; `n` is None where it is not stated."""
+
+    dataset: str
+    model: str
+    attack: str
+    eps: str
+    hfc: str
+    detector: str
+    metric: str
+    value: float
+    ci_low: float
+    ci_high: float
+    n: int | None
+    published: float
+
+
+@dataclass(frozen=True, eq=False)
+class Cases:
+    """cases.parquet by column; empty text where the file has none, NaN where a number is missing."""
+
+    case: Strings
+    attack: Strings
+    eps: Strings
+    hfc: Strings
+    kind: Strings
+    detector: Strings
+    fooled: Floats
+    score: Floats
+    threshold: Floats
+
+
+@dataclass(frozen=True)
+class GalleryCase:
+    """A clean image of the gallery and what the classifier said about it."""
+
+    name: str
+    label: str | int
+    prediction: str | int
+    probability: float | None
+
+
+@dataclass(frozen=True)
+class GalleryColumn:
+    """One attack on every case of the gallery; a verdict is true where the detector flags the image."""
+
+    title: str
+    attack: str
+    eps: str
+    hfc: str
+    predictions: list[str | int]
+    probabilities: list[float | None]
+    verdicts: list[dict[str, bool | None]]
+
+
+@dataclass(frozen=True)
+class GalleryText:
+    """gallery.json."""
+
+    cases: list[GalleryCase]
+    columns: list[GalleryColumn]
+
+
+@dataclass(frozen=True, eq=False)
+class Gallery:
+    """Pictures, each (m, c, h, w) in [0, 1], with their captions."""
+
+    text: GalleryText
+    clean: NDArray[np.float32]
+    adversarial: tuple[NDArray[np.float32], ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Embedding:
+    """embedding.parquet: one dot a case and group."""
+
+    x: Floats
+    y: Floats
+    group: Strings
+
+
+@dataclass(frozen=True, eq=False)
+class RunFolder:
+    """Everything that a report draws from."""
+
+    manifest: Manifest
+    table: tuple[Row, ...]
+    cases: Cases
+    gallery: Gallery | None
+    embedding: Embedding | None
+
+
+def read_run(run_dir: Path) -> RunFolder:
+    """Read a run folder.
+
+    Args:
+        run_dir: the folder that a recipe filled.
+
+    Returns:
+        Its contents; `gallery` and `embedding` are None where the folder has none.
+
+    Raises:
+        DataError: the folder or one of its files is missing, cannot be read or lacks a column.
+
+    Example:
+        >>> read_run(Path("runs/demo")).manifest.title  # doctest: +SKIP
+        'Demonstration'
+    """
+    if not run_dir.is_dir():
+        raise DataError(f"The run folder {run_dir} does not exist. Give the folder that `medaegis run` printed.")
+    return RunFolder(
+        manifest=_read_json(run_dir / "manifest.json", Manifest),
+        table=_read_table(run_dir / "table.csv"),
+        cases=_read_cases(run_dir / "cases.parquet"),
+        gallery=_read_gallery(run_dir),
+        embedding=_read_embedding(run_dir / "embedding.parquet"),
+    )
+
+
+def _bad(path: Path, what: str) -> DataError:
+    return DataError(f"{path.name} of the run folder {path.parent} {what}. {RUN_AGAIN}")
+
+
+def _existing(path: Path) -> Path:
+    if not path.is_file():
+        raise _bad(path, "is missing")
+    return path
+
+
+def _read_json(path: Path, form: type[T]) -> T:
+    from pydantic import TypeAdapter, ValidationError
+
+    try:
+        return TypeAdapter(form).validate_python(json.loads(_existing(path).read_text(encoding="utf-8")))
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "the whole file"
+        raise _bad(path, f"is not as expected at {where!r}: {first['msg']}") from error
+    except (OSError, ValueError) as error:
+        raise _bad(path, f"cannot be read as JSON ({error})") from error
+
+
+def _read_table(path: Path) -> tuple[Row, ...]:
+    import pyarrow as pa
+    import pyarrow.csv as pc
+
+    types = dict.fromkeys(TABLE_TEXT, pa.string()) | dict.fromkeys(TABLE_NUMBERS, pa.float64())
+    try:
+        options = pc.ConvertOptions(column_types=types, include_columns=list(types))
+        lines: list[dict[str, Any]] = pc.read_csv(_existing(path), convert_options=options).to_pylist()
+    except (OSError, pa.ArrowException) as error:
+        raise _bad(path, f"cannot be read ({error})") from error
+    if not lines:
+        raise _bad(path, "has no rows")
+    return tuple(_row(line) for line in lines)
+
+
+def _row(line: dict[str, Any]) -> Row:
+    fields: dict[str, Any] = {name: str(line[name]) for name in TABLE_TEXT}
+    fields |= {name: np.nan if line[name] is None else float(line[name]) for name in TABLE_NUMBERS}
+    fields["n"] = None if np.isnan(fields["n"]) else int(fields["n"])
+    return Row(**fields)
+
+
+def _read_columns(path: Path, texts: tuple[str, ...], numbers: tuple[str, ...]) -> dict[str, Any]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        lines = pq.read_table(_existing(path), columns=None).to_pydict()
+        read = {name: np.array(["" if v is None else str(v) for v in lines[name]], dtype=np.str_) for name in texts}
+        return read | {name: np.array(lines[name], dtype=np.float64) for name in numbers}
+    except KeyError as error:
+        raise _bad(path, f"has no column {error}") from error
+    except (OSError, TypeError, ValueError, pa.ArrowException) as error:
+        raise _bad(path, f"cannot be read ({error})") from error
+
+
+def _read_cases(path: Path) -> Cases:
+    return Cases(**_read_columns(path, CASES_TEXT, CASES_NUMBERS))
+
+
+def _read_embedding(path: Path) -> Embedding | None:
+    return Embedding(**_read_columns(path, ("group",), ("x", "y"))) if path.exists() else None
+
+
+def _read_gallery(run_dir: Path) -> Gallery | None:
+    images_path, text_path = run_dir / "gallery.safetensors", run_dir / "gallery.json"
+    if not (images_path.exists() or text_path.exists()):
+        return None
+    text = _read_json(text_path, GalleryText)
+    images = _read_images(images_path, ["clean", *(f"adversarial.{j}" for j in range(len(text.columns)))])
+    for name, stack in images.items():
+        if stack.ndim != 4 or stack.shape[0] != len(text.cases) or stack.shape != images["clean"].shape:
+            raise _bad(images_path, f"holds {name!r} of shape {stack.shape}, not one picture a case of gallery.json")
+    for column in text.columns:
+        if not len(column.predictions) == len(column.probabilities) == len(column.verdicts) == len(text.cases):
+            raise _bad(text_path, f"does not have one prediction, probability and verdict a case in {column.title!r}")
+    return Gallery(text, images["clean"], tuple(images[f"adversarial.{j}"] for j in range(len(text.columns))))
+
+
+def _read_images(path: Path, names: list[str]) -> dict[str, NDArray[np.float32]]:
+    from safetensors import SafetensorError
+    from safetensors.numpy import load_file
+
+    try:
+        images = load_file(_existing(path))
+        return {name: np.asarray(images[name], dtype=np.float32) for name in names}
+    except KeyError as error:
+        raise _bad(path, f"has no entry {error}") from error
+    except (OSError, SafetensorError) as error:
+        raise _bad(path, f"cannot be read ({error})") from error
