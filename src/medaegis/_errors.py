@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+import math
+from typing import Any, TypeGuard
 
 
 class MedaegisError(Exception):
@@ -48,3 +49,33 @@ def require(condition: bool, name: str, owner: str, rule: str, got: Any, fix: st
     """
     if not condition:
         raise InputError(f"`{name}` of {owner} must be {rule}, got {got!r}." + (f" {fix}" if fix else ""))
+
+
+def is_int(value: object) -> TypeGuard[int]:
+    """Whether `value` is an int; True and False are not.
+
+    Example:
+        >>> is_int(3), is_int(3.0), is_int(True)
+        (True, False, False)
+    """
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def is_number(value: object) -> TypeGuard[float]:
+    """Whether `value` is a finite int or float; True and False are not.
+
+    Example:
+        >>> is_number(3), is_number(0.5), is_number(True), is_number(float("nan"))
+        (True, True, False, False)
+    """
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def is_a(value: object, kind: type) -> bool:
+    """Whether `value` is an instance of `kind`: for arguments whose annotation an untyped caller may not have kept.
+
+    Example:
+        >>> is_a("3", str)
+        True
+    """
+    return isinstance(value, kind)

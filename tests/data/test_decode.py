@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import io
 import os
+import struct
 import warnings
+import zlib
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image, ImageFile
+from torch.nn.functional import interpolate
 
 from medaegis._errors import InputError
 from medaegis.data import BadImageError, decode_image
@@ -149,6 +153,25 @@ def test_sixteen_bits_resize_as_eight_bits_do_but_finer(tmp_path, make) -> None:
     assert np.any(deep % 257)
 
 
+@pytest.mark.parametrize("colours", [1, 3])
+def test_the_key_colour_of_a_sixteen_bit_png_becomes_black(tmp_path, make, colours) -> None:
+    array = make.noise((20, 20, colours), dtype=np.uint16)
+    array[3, 4] = 40_000
+    whole = make.png16(array)
+    body = b"tRNS" + np.full(colours, 40_000, ">u2").tobytes()
+    key = struct.pack(">I", len(body) - 4) + body + struct.pack(">I", zlib.crc32(body))
+    pixels = decode_bytes(tmp_path, whole[:33] + key + whole[33:])  # behind the header
+    array[3, 4] = 0
+    assert np.array_equal(pixels.transpose(1, 2, 0), np.broadcast_to(array, (20, 20, 3)))
+
+
+def test_sixteen_bits_are_rounded_to_the_nearest_value(tmp_path, make) -> None:
+    array = make.noise((50, 40), dtype=np.uint16)
+    pixels = decode_bytes(tmp_path, make.encode(array, "PNG"), size=24, resize=24, channels=1)
+    exact = interpolate(torch.tensor(array.astype(np.float64))[None, None], (30, 24), mode="bilinear", antialias=True)
+    assert np.abs(pixels[0] - exact[0, 0, 3:27].numpy()).max() < 0.51  # truncating would come to 1
+
+
 # --- geometry -------------------------------------------------------------------------------------------------------
 
 
@@ -231,6 +254,17 @@ def test_a_flipped_bit_in_a_png_is_refused(tmp_path, make) -> None:
     data[len(data) // 2] ^= 1
     with pytest.raises(BadImageError, match="damaged"):
         decode_bytes(tmp_path, bytes(data))
+
+
+def test_a_png_with_wrong_checksums_is_refused(tmp_path, make) -> None:
+    data = bytearray(make.encode(make.noise((60, 60)), "PNG", compress_level=0))
+    data[len(data) // 2] ^= 1  # another grey value, which decompresses without complaint
+    with pytest.raises(BadImageError, match="damaged"):
+        decode_bytes(tmp_path, bytes(data))
+    flipped = bytearray(make.encode(make.noise((60, 60)), "PNG"))
+    flipped[-13] ^= 1  # the last chunk's checksum alone
+    with pytest.raises(BadImageError, match="damaged"):
+        decode_bytes(tmp_path, bytes(flipped))
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
 """Attacks: parts that combine, presets that combine them as the papers do, and the one loop."""
 
 from medaegis.attack._attack import Attack
-from medaegis.attack._constraints import Constraint, Linf, Region
+from medaegis.attack._constraints import Constraint, Linf, Region, check_eps
 from medaegis.attack._hfc import HFC, hfc
 from medaegis.attack._noise import matched_noise
 from medaegis.attack._objectives import CrossEntropy, Goal, Objective, Sum, cross_entropy
@@ -28,6 +28,7 @@ __all__ = [
     "StepRule",
     "Sum",
     "bim",
+    "check_eps",
     "cross_entropy",
     "fgsm",
     "hfc",

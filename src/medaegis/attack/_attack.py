@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from medaegis._errors import require
+from medaegis._errors import is_a, is_int, require
 from medaegis.attack._constraints import Constraint
 from medaegis.attack._objectives import Objective
 from medaegis.attack._steps import StepRule
@@ -28,7 +28,7 @@ class Attack:
             by (fooled, then objective) and returns the first of them.
 
     Raises:
-        InputError: `steps` is not an int >= 0, or `keep` is unknown.
+        InputError: `objective` is no Objective, `steps` is not an int >= 0, or `keep` is unknown.
 
     Example:
         >>> from medaegis.attack import bim
@@ -41,22 +41,28 @@ class Attack:
     constraint: Constraint
     step: StepRule
     steps: int
-    transform: InputTransform = Identity()
+    transform: InputTransform = field(default_factory=Identity)
     random_start: bool = False
     keep: Literal["last", "best"] = "last"
 
     def __post_init__(self) -> None:
-        whole = isinstance(self.steps, int) and not isinstance(self.steps, bool)
-        require(whole and self.steps >= 0, "steps", self.name, "an int >= 0", self.steps)
+        _check_objective(self.objective, self.name)
+        require(is_int(self.steps) and self.steps >= 0, "steps", self.name, "an int >= 0", self.steps)
         require(self.keep in ("last", "best"), "keep", self.name, '"last" or "best"', self.keep)
 
     def plus(self, objective: Objective, *, name: str | None = None) -> Attack:
         """The same attack with a further term in its objective, as in `bim(eps=1/256).plus(hfc(bank))`."""
+        _check_objective(objective, f"{self.name}.plus")
         return replace(self, objective=self.objective + objective, name=name or f"{self.name}+{_name(objective)}")
 
     def keeping(self, keep: Literal["last", "best"]) -> Attack:
         """The same attack with another choice of the iterate that is returned."""
         return replace(self, keep=keep)
+
+
+def _check_objective(objective: Objective, owner: str) -> None:
+    fix = "Call the function that makes it, as in hfc(bank)."
+    require(is_a(objective, Objective), "objective", owner, "an Objective", objective, fix)
 
 
 def _name(objective: Objective) -> str:

@@ -9,7 +9,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from medaegis._errors import require
+from medaegis._errors import is_number, require
 from medaegis._types import PIXEL_RANGE, Images
 from medaegis.attack._random import CaseRandom
 
@@ -43,8 +43,8 @@ class Constraint(Protocol):
 class Linf:
     """No pixel moves by more than `eps`, and none leaves [0, 1].
 
-    Exact: |x - x0| <= eps holds for the numbers that are stored, in float32 and in any wider arithmetic, because the
-    bounds are rounded towards x0.
+    Exact: |x - x0| <= eps holds for the real numbers that the stored ones stand for, because the bounds are rounded
+    towards x0; so it also holds when the difference is computed in any precision.
 
     Args:
         eps: budget in pixel units, 0 <= eps < 1; `4/256`, not 4.
@@ -87,9 +87,14 @@ def _box_bounds(x0: Tensor, eps: float) -> tuple[Tensor, Tensor]:
     reach = _rounded_down(eps, x0.dtype)
     exact = x0.double()
     low, high = (exact - reach).to(x0.dtype), (exact + reach).to(x0.dtype)
-    low = torch.where(exact - low.double() > reach, torch.nextafter(low, x0), low)
-    high = torch.where(high.double() - exact > reach, torch.nextafter(high, x0), high)
+    low = torch.where(_wider(exact, low.double(), reach), torch.nextafter(low, x0), low)
+    high = torch.where(_wider(high.double(), exact, reach), torch.nextafter(high, x0), high)
     return low.clamp(*PIXEL_RANGE), high.clamp(*PIXEL_RANGE)
+
+
+def _wider(upper: Tensor, lower: Tensor, reach: float) -> Tensor:
+    """Whether upper - lower > reach, for float64 too: where one difference is rounded, the other is exact."""
+    return (upper - lower > reach) | (upper - reach > lower)
 
 
 def _rounded_down(eps: float, dtype: torch.dtype) -> float:
@@ -104,9 +109,8 @@ def check_eps(eps: float, owner: str) -> None:
     Example:
         >>> check_eps(1 / 256, "bim")
     """
-    number = isinstance(eps, int | float) and not isinstance(eps, bool)
-    meant = f"Pixels are in [0, 1]; did you mean {eps:g}/256?" if number and eps >= 1 else ""
-    require(number and 0 <= eps < 1, "eps", owner, "a number in [0, 1), as in 1/256", eps, meant)
+    meant = f"Pixels are in [0, 1]; did you mean {eps:g}/256?" if is_number(eps) and eps >= 1 else ""
+    require(is_number(eps) and 0 <= eps < 1, "eps", owner, "a number in [0, 1), as in 1/256", eps, meant)
 
 
 def spatial(per_case: Tensor, like: Sequence[int]) -> Tensor:

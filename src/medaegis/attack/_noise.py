@@ -77,11 +77,16 @@ def matched_noise(clean: Images, adversarial: Images, *, generator: torch.Genera
     Returns:
         Noisy images (n, c, *space) in [0, 1].
 
+    Raises:
+        InputError: `adversarial` has another shape than `clean`.
+
     Example:
         >>> clean = torch.full((1, 1, 2, 2), 0.5)
         >>> noisy = matched_noise(clean, clean + 0.25, generator=torch.Generator().manual_seed(0))
         >>> (noisy - clean).abs().unique()
         tensor([0.2500])
     """
+    shape, got = tuple(clean.shape), tuple(adversarial.shape)
+    require(shape == got, "adversarial", "matched_noise", f"of the shape of `clean`, {shape}", got)
     coin = torch.rand(clean.shape, generator=generator, dtype=clean.dtype).to(clean.device) < 0.5
     return (clean + (adversarial - clean) * torch.where(coin, 1.0, -1.0)).clamp(0, 1)

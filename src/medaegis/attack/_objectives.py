@@ -1,6 +1,7 @@
 """What an attacker wants, per case: smaller is better for the attacker, in every objective.
 
-Objectives add: `cross_entropy + hfc(bank)` is one objective. Each says which layers it needs, so that a pass records no more.
+Objectives add: `cross_entropy + hfc(bank)` is one objective. Each says which layers it needs, so that a pass records
+no more.
 """
 
 from __future__ import annotations
@@ -28,9 +29,10 @@ class Goal(NamedTuple):
     target: Labels | None
 
     def fooled(self, logits: Tensor) -> Tensor:
-        """(b,) bool: the prediction is the target, or, without one, is not the true class."""
+        """(b,) bool: the prediction is the target, or, without one, not the true class; False where logits are NaN."""
         predicted = logits.argmax(dim=1)
-        return predicted != self.label if self.target is None else predicted == self.target
+        reached = predicted != self.label if self.target is None else predicted == self.target
+        return reached & ~logits.isnan().any(dim=1)
 
     def wanted_class(self, logits: Tensor) -> Tensor:
         """(b,): the target, or, without one, the most probable wrong class at present."""

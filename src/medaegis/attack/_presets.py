@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Literal
 
-from medaegis._errors import require
+from medaegis._errors import is_int, is_number, require
 from medaegis.attack._attack import Attack
 from medaegis.attack._constraints import Linf, check_eps
 from medaegis.attack._noise import NoiseBall
@@ -104,10 +104,10 @@ def _sign_attack(
 
 
 def _schedule(owner: str, eps: float, steps: int | None, step_size: float | None) -> tuple[int, float]:
-    whole = steps is None or (isinstance(steps, int) and not isinstance(steps, bool) and steps >= 1)
+    whole = steps is None or (is_int(steps) and steps >= 1)
     require(whole, "steps", owner, "an int >= 1", steps)
-    number = step_size is None or (isinstance(step_size, int | float) and 0 < step_size < 1)
-    require(number, "step_size", owner, "a number in (0, 1), as in 0.02/256", step_size)
+    good = step_size is None or (is_number(step_size) and 0 < step_size < 1)
+    require(good, "step_size", owner, "a number in (0, 1), as in 0.02/256", step_size)
     if steps is None:
         size = STEP_SIZE if step_size is None else step_size
         return max(1, math.ceil(2 * eps / size - 1e-9)), size

@@ -8,13 +8,13 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from medaegis._errors import require
+from medaegis._errors import InputError, is_a, is_int, require
 from medaegis._progress import progress_bar
 from medaegis._types import PIXEL_RANGE, Flags, Images, Labels, Logits, PerCase
 from medaegis.attack._attack import Attack
 from medaegis.attack._objectives import Goal
 from medaegis.attack._random import CaseRandom, case_seeds
-from medaegis.models import Taps, accelerate, frozen
+from medaegis.models import Taps, accelerate, frozen, seeded
 
 
 class AttackResult(NamedTuple):
@@ -52,12 +52,12 @@ def run_attack(
 ) -> AttackResult:
     """Attack images of a network that you own.
 
-    The model is left as it came: mode, parameters, gradients and hooks; so are the caller's tensors and the global
-    random state, also when something raises. A case's result does not depend on the other cases of its batch.
+    The model is left as it came: mode, parameters, buffers, gradients and hooks; so are the caller's tensors and the
+    global random state, also when something raises. A case's result does not depend on the other cases of its batch.
 
     Args:
         attack: what `medaegis.attack.bim(...)` and the other presets make.
-        model: maps images in [0, 1] to logits (n, k).
+        model: maps images in [0, 1] to logits (n, k), k >= 2.
         x: clean images (n, c, *space), floating point, in [0, 1].
         y: true classes (n,).
         target: wanted classes (n,), or None for an untargeted attack.
@@ -69,7 +69,8 @@ def run_attack(
         `AttackResult`, on the device of `x`.
 
     Raises:
-        InputError: an argument has the wrong shape, type or range.
+        InputError: an argument has the wrong shape, type or range, or the model gives no logits (n, k), or its
+            logits carry no gradient to the images.
 
     Source: HFC-21 eq. 2 and Algorithm 1 of its supplement.
 
@@ -81,21 +82,24 @@ def run_attack(
         torch.Size([3, 1, 2, 2])
     """
     check_cases(x, y, target, batch_size)
+    _check_parts(attack, model, generator)
     device = next((parameter.device for parameter in model.parameters()), x.device)
     seeds = case_seeds(len(x), generator) if attack.random_start else torch.zeros(len(x), dtype=torch.int64)
-    fast = accelerate(model, x[:2].to(device))
-    layers = attack.objective.layers
-    taps = Taps(fast.model, "relu" if layers is None else layers or "none")
-    judge = Taps(model, taps.layers)
+    bar = progress_bar(len(x) * attack.steps, attack.name, unit="step", show=progress)
     parts: list[_Part] = []
-    with progress_bar(len(x) * attack.steps, attack.name, unit="step", show=progress) as advance:
+    with frozen(model), seeded(0, device), bar as advance:
+        _check_classes(model, x[:1].to(device), y, target)
+        layers = attack.objective.layers
+        judge = Taps(model, "relu" if layers is None else layers or "none")
+        fast = accelerate(model, x[:2].to(device), layers=judge.layers)
+        taps = Taps(fast.model, judge.layers)
         for start in range(0, len(x), batch_size):
             rows = slice(start, start + batch_size)
             x0 = x[rows].detach().to(device)
-            goal = Goal(y[rows].to(device), None if target is None else target[rows].to(device))
+            goal = Goal(y[rows].long().to(device), None if target is None else target[rows].long().to(device))
             random = CaseRandom.from_seeds(seeds[rows].tolist())
             made, zero = _attack_batch(attack, taps, fast.memory_format, x0, goal, random, advance)
-            parts.append(_judge(attack, model, judge, made, goal, zero))
+            parts.append(_judge(attack, judge, made, goal, zero))
     return _joined(parts, x.device, attack.steps)
 
 
@@ -135,16 +139,19 @@ def _attack_batch(
     return x, zero
 
 
-def _evaluate(
-    attack: Attack, taps: Taps, x: Tensor, goal: Goal, random: CaseRandom
-) -> tuple[Tensor, Tensor, Tensor]:
+def _evaluate(attack: Attack, taps: Taps, x: Tensor, goal: Goal, random: CaseRandom) -> tuple[Tensor, Tensor, Tensor]:
     """Objective (b,), logits (b, k) and gradient of the objective to the images, with NaN and infinity made zero."""
     with torch.enable_grad():
         leaf = x.detach().requires_grad_(True)
-        tapped = taps(attack.transform(leaf, random))
+        tapped = taps(attack.transform(leaf.clone(), random))  # a copy: the network may write into its input
         value = attack.objective(tapped, goal)
+        if not value.requires_grad:
+            raise InputError(
+                f"The objective of {attack.name} carries no gradient to the images: the model computes without one. "
+                "Remove no_grad, detach and argmax from its forward pass, or attack a differentiable substitute."
+            )
         (gradient,) = torch.autograd.grad(value.sum(), leaf)
-    return value.detach(), tapped.logits.detach(), gradient.nan_to_num_(0.0, 0.0, 0.0)
+    return value.detach(), tapped.logits.detach(), gradient.nan_to_num(0.0, 0.0, 0.0)
 
 
 def _is_zero(gradient: Tensor) -> Tensor:
@@ -169,10 +176,10 @@ class _Best(NamedTuple):
         return _Best(chosen, torch.where(wins, value, self.value), torch.where(wins, fooled, self.fooled))
 
 
-def _judge(attack: Attack, model: nn.Module, judge: Taps, x: Tensor, goal: Goal, zero: Tensor) -> _Part:
+def _judge(attack: Attack, judge: Taps, x: Tensor, goal: Goal, zero: Tensor) -> _Part:
     x = x.contiguous()
-    with frozen(model), torch.no_grad():
-        tapped = judge(x)
+    with torch.no_grad():
+        tapped = judge(x.clone())
         value = attack.objective(tapped, goal)
     return _Part(x, goal.fooled(tapped.logits), tapped.logits, value, zero)
 
@@ -188,14 +195,45 @@ def check_cases(x: Tensor, y: Tensor, target: Tensor | None, batch_size: int, *,
     Example:
         >>> check_cases(torch.zeros(1, 1, 2, 2), torch.tensor([0]), None, 8)
     """
+    require(is_a(x, Tensor), "x", owner, "a torch tensor", type(x), "Use torch.from_numpy for arrays.")
     require(x.is_floating_point(), "x", owner, "a floating-point tensor", x.dtype, "Divide uint8 images by 255.")
-    require(x.dim() >= 2 and len(x) > 0, "x", owner, "(n, c, *space) with n >= 1", tuple(x.shape))
+    require(x.dim() >= 2 and x.numel() > 0, "x", owner, "(n, c, *space), not empty", tuple(x.shape))
     low, high = x.min().item(), x.max().item()
     inside = PIXEL_RANGE[0] <= low and high <= PIXEL_RANGE[1]
     fix = "Put mean/std normalisation inside the model and divide 8-bit images by 255."
     require(inside, "x", owner, "finite, with pixels in [0, 1]", (low, high), fix)
     for name, labels in (("y", y), ("target", target)):
         if labels is not None:
-            whole = not labels.is_floating_point() and labels.dtype != torch.bool
-            require(whole and labels.shape == (len(x),), name, owner, f"integers of shape ({len(x)},)", labels)
-    require(isinstance(batch_size, int) and batch_size >= 1, "batch_size", owner, "an int >= 1", batch_size)
+            _check_labels(labels, len(x), name, owner)
+    require(is_int(batch_size) and batch_size >= 1, "batch_size", owner, "an int >= 1", batch_size)
+
+
+def _check_labels(labels: Tensor, n: int, name: str, owner: str) -> None:
+    require(is_a(labels, Tensor), name, owner, "a torch tensor", type(labels), "Use torch.as_tensor.")
+    whole = not (labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool)
+    got = f"{labels.dtype} of shape {tuple(labels.shape)}"
+    require(whole and labels.shape == (n,), name, owner, f"integers of shape ({n},), one class a case", got)
+
+
+def _check_parts(attack: Attack, model: nn.Module, generator: torch.Generator | None) -> None:
+    owner = "run_attack"
+    require(is_a(attack, Attack), "attack", owner, "an Attack", attack, "Call the preset, as in bim(eps=1/256).")
+    require(is_a(model, nn.Module), "model", owner, "a torch.nn.Module", type(model), "Wrap functions in a Module.")
+    good = generator is None or is_a(generator, torch.Generator)
+    require(good, "generator", owner, "a torch.Generator", generator, "Use torch.Generator().manual_seed(seed).")
+
+
+def _check_classes(model: nn.Module, one: Tensor, y: Tensor, target: Tensor | None) -> None:
+    """Raise `InputError` unless the network gives logits (n, k) and every label is one of the k classes."""
+    with torch.no_grad():
+        logits = model(one.clone())
+    owner, fix = "run_attack", "For one output, stack (-logit, logit) / 2; of several outputs, return the logits only."
+    shaped = is_a(logits, Tensor) and logits.dim() == 2 and len(logits) == 1 and logits.shape[1] >= 2
+    got = f"{type(logits).__name__} of shape {tuple(logits.shape)}" if is_a(logits, Tensor) else type(logits)
+    require(shaped, "model", owner, "a network from (n, c, *space) to logits (n, k) with k >= 2", got, fix)
+    rule = f"classes from 0 to {logits.shape[1] - 1}, since the model has {logits.shape[1]} logits"
+    for name, labels in (("y", y), ("target", target)):
+        if labels is not None:
+            ends = (int(labels.min()), int(labels.max()))
+            inside = ends[0] >= 0 and ends[1] < logits.shape[1]
+            require(inside, name, owner, rule, f"labels from {ends[0]} to {ends[1]}", "Count classes from 0.")

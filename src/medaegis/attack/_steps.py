@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from torch import Tensor
 
-from medaegis._errors import require
+from medaegis._errors import is_number, require
 from medaegis._types import Images
 
 
@@ -28,10 +28,10 @@ class SignStep:
     """Move every pixel by `size` against the sign of its gradient (HFC-21 eq. 2); a zero gradient moves nothing.
 
     Args:
-        size: step size alpha in pixel units, >= 0.
+        size: step size alpha in pixel units, [0, 2).
 
     Raises:
-        InputError: `size` is negative or not a number.
+        InputError: `size` is out of range or not a number.
 
     Example:
         >>> import torch
@@ -42,8 +42,8 @@ class SignStep:
     size: float
 
     def __post_init__(self) -> None:
-        good = isinstance(self.size, int | float) and 0 <= self.size < 1
-        require(good, "step_size", "SignStep", "a number in [0, 1), as in 0.02/256", self.size)
+        good = is_number(self.size) and 0 <= self.size < 2  # BIM of one step takes 2 eps, and eps < 1
+        require(good, "step_size", "SignStep", "a number in [0, 2), as in 0.02/256", self.size)
 
     def init(self, x0: Images) -> None:
         """No state."""

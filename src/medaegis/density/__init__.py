@@ -2,7 +2,12 @@
 
 from medaegis.density._bank import MixtureBank, fit_bank, quadratic_by_layer
 from medaegis.density._covariance import choose_strength, gaussian_log_density, shrink, whitener
-from medaegis.density._kernel import choose_bandwidth, kernel_log_density, squared_distances
+from medaegis.density._kernel import (
+    choose_bandwidth,
+    kernel_log_density,
+    leave_one_out_log_density,
+    squared_distances,
+)
 from medaegis.density._mahalanobis import TiedGaussians, fit_tied
 from medaegis.density._mixture import GaussianMixture, Nearest, fit_mixture
 
@@ -18,6 +23,7 @@ __all__ = [
     "fit_tied",
     "gaussian_log_density",
     "kernel_log_density",
+    "leave_one_out_log_density",
     "quadratic_by_layer",
     "shrink",
     "squared_distances",

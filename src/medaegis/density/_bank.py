@@ -55,7 +55,7 @@ class MixtureBank:
     def from_tensors(tensors: Mapping[str, Tensor], layers: tuple[str, ...]) -> MixtureBank:
         """A bank from what `tensors` gave; `layers` restores the order of the network."""
         parts: dict[str, dict[int, dict[str, Tensor]]] = {layer: {} for layer in layers}
-        for key in sorted(tensors):
+        for key in sorted(tensors, key=lambda key: int(key.rsplit("|", 2)[1])):
             layer, label, part = key.rsplit("|", 2)
             parts[layer].setdefault(int(label), {})[part] = tensors[key]
         return MixtureBank({n: {c: GaussianMixture(**p) for c, p in by.items()} for n, by in parts.items()})
@@ -79,7 +79,8 @@ def fit_bank(
         generator: source of all random draws.
 
     Raises:
-        InputError: a class has fewer cases than components.
+        InputError: labels and features differ in length, or a class has fewer than two cases a component.
+        NumericsError: features hold NaN or infinity.
 
     Source: HFC-21 section 4, "Modeling the Distribution of Normal Features".
 
@@ -88,11 +89,15 @@ def fit_bank(
         (0, 1)
     """
     require(len(features) > 0, "features", "fit_bank", "at least one layer", list(features))
-    classes = [int(label) for label in labels.unique()]
+    wrong = {layer: tuple(z.shape) for layer, z in features.items() if z.dim() != 2 or len(z) != labels.numel()}
+    require(not wrong, "features", "fit_bank", f"({labels.numel()}, d) as `labels` says, at each layer", wrong)
+    sizes = {int(label): int((labels == label).sum()) for label in labels.unique()}
+    rare = {label: size for label, size in sizes.items() if size < 2 * components}
+    rule = f"at least 2 x {components} cases of each class (two a component)"
+    require(not rare, "labels", "fit_bank", rule, rare, "Take fewer components, or leave the class out.")
     mixtures = {
         layer: {
-            c: fit_mixture(z[labels == c], components=components, strength=strength, generator=generator)
-            for c in classes
+            c: fit_mixture(z[labels == c], components=components, strength=strength, generator=generator) for c in sizes
         }
         for layer, z in features.items()
     }
@@ -109,13 +114,22 @@ def quadratic_by_layer(bank: MixtureBank, tapped: Tapped, wanted: Tensor) -> dic
         tapped: one pass, with every layer of the bank.
         wanted: class whose normal features count, (n,).
 
+    Raises:
+        InputError: a layer is missing, or a wanted class has no mixture.
+
     Example:
         >>> z = torch.randn(40, 3)
         >>> bank = fit_bank({"a": z}, torch.zeros(40), generator=torch.Generator()).to(z)
         >>> quadratic_by_layer(bank, Tapped(torch.zeros(40, 2), {"a": z}), torch.zeros(40))["a"].shape
         torch.Size([40])
     """
-    present = [c for c in bank.classes if bool((wanted == c).any())]
+    missing = [layer for layer in bank.layers if layer not in tapped.features]
+    require(
+        not missing, "tapped", "quadratic_by_layer", f"a pass with layers {list(bank.layers)}", f"none of {missing}"
+    )
+    present = [int(c) for c in wanted.unique()]
+    unknown = [c for c in present if c not in bank.classes]
+    require(not unknown, "wanted", "quadratic_by_layer", f"one of the bank's classes {list(bank.classes)}", unknown)
     values: dict[str, Tensor] = {}
     for layer, by_class in bank.mixtures.items():
         z = tapped.features[layer]

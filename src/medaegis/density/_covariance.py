@@ -18,16 +18,21 @@ from medaegis._types import Features, PerCase
 RIDGE = 1e-3
 """Ridge, as a share of the mean variance (trace / d)."""
 
+ROUNDING = 1e-24
+"""Share of the mean square of the features; a mean variance below it is float64 rounding, and counts as zero."""
+
 STRENGTHS = (0.003, 0.01, 0.03, 0.1, 0.2, 0.4, 0.7)
 """Strengths of shrinkage that are tried on held-out cases."""
 
 
-def shrink(covariance: Tensor, strength: float) -> Tensor:
+def shrink(covariance: Tensor, strength: float, *, mean_square: float = 0.0) -> Tensor:
     """(1 - a) S + a diag(S) + r tr(S)/d I, with a = `strength` and r = 0.001.
 
     Args:
         covariance: S, (d, d), symmetric, positive semi-definite.
         strength: a in [0, 1].
+        mean_square: of the features before centring; the mean of constant features is rounded, which leaves S a little
+            above zero, and this tells how little.
 
     Returns:
         A positive definite (d, d) matrix; the identity where S is zero.
@@ -39,7 +44,7 @@ def shrink(covariance: Tensor, strength: float) -> Tensor:
     """
     diagonal = covariance.diagonal()
     mean_variance = diagonal.mean()
-    if mean_variance <= 0:
+    if mean_variance <= ROUNDING * mean_square:
         return torch.eye(len(covariance), dtype=covariance.dtype, device=covariance.device)
     return (1 - strength) * covariance + torch.diag(strength * diagonal + RIDGE * mean_variance)
 
@@ -73,7 +78,7 @@ def whitener(covariance: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def gaussian_log_density(features: Features, mean: Tensor, covariance: Tensor) -> PerCase:
-    """ln N(f | mu, S) for each case, (n,).
+    """The logarithm of N(f | mu, S) for each case, (n,).
 
     Example:
         >>> gaussian_log_density(torch.zeros(1, 1), torch.zeros(1), torch.ones(1, 1))
@@ -85,9 +90,7 @@ def gaussian_log_density(features: Features, mean: Tensor, covariance: Tensor) -
     return -0.5 * (quadratic + log_det + features.shape[1] * log_two_pi)
 
 
-def choose_strength(
-    centred: Features, *, generator: torch.Generator, strengths: Sequence[float] = STRENGTHS
-) -> float:
+def choose_strength(centred: Features, *, generator: torch.Generator, strengths: Sequence[float] = STRENGTHS) -> float:
     """The strength of shrinkage under which held-out cases are most likely.
 
     Args:

@@ -8,14 +8,20 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from medaegis._errors import InputError, require
+from medaegis._errors import InputError, is_number, require
 from medaegis._types import Features, PerCase
 
 Bandwidth = float | Literal["median", "likelihood"]
 
+COPY = 1e-12
+"""Share of the largest squared norm up to which a squared distance may be rounding: two such cases are copies."""
+
+WIDTHS = 33
+"""Number of widths that `"likelihood"` tries."""
+
 
 def kernel_log_density(features: Features, reference: Features, bandwidth: float) -> PerCase:
-    """ln of the mean over the reference of N(f | z_j, h^2 I).
+    """The logarithm of the mean over the reference of N(f | z_j, h^2 I).
 
     Args:
         features: (n, d).
@@ -26,16 +32,37 @@ def kernel_log_density(features: Features, reference: Features, bandwidth: float
         (n,), float64, differentiable in `features`.
 
     Raises:
-        InputError: `bandwidth` is not positive.
+        InputError: `bandwidth` is not positive, or the shapes do not fit.
 
-    Source: Feinman et al. 2017, section 4.1; equals scikit-learn's `KernelDensity.score_samples` where its tree is exact.
+    Source: Feinman et al. 2017, section 4.1; equals scikit-learn's `KernelDensity.score_samples` where its tree is
+    exact.
 
     Example:
         >>> kernel_log_density(torch.zeros(1, 1), torch.zeros(1, 1), 1.0)
         tensor([-0.9189], dtype=torch.float64)
     """
-    require(bandwidth > 0, "bandwidth", "kernel_log_density", "a number > 0", bandwidth)
-    return _log_mean_kernel(squared_distances(features, reference), features.shape[1], bandwidth)
+    require(0 < bandwidth < math.inf, "bandwidth", "kernel_log_density", "a number > 0", bandwidth)
+    shape = tuple(reference.shape)
+    require(len(shape) == 2 and shape[0] > 0, "reference", "kernel_log_density", "(m, d) with m >= 1", shape)
+    good = features.dim() == 2 and features.shape[1] == shape[1]
+    require(good, "features", "kernel_log_density", f"(n, {shape[1]}) as the reference is", tuple(features.shape))
+    return _log_mean_kernel(squared_distances(features, reference), shape[1], bandwidth)
+
+
+def leave_one_out_log_density(reference: Features, bandwidth: float) -> PerCase:
+    """The log density of each case of the reference under the m - 1 others, (m,), float64.
+
+    Raises:
+        InputError: fewer than two cases.
+
+    Example:
+        >>> leave_one_out_log_density(torch.zeros(2, 1), 1.0)
+        tensor([-0.9189, -0.9189], dtype=torch.float64)
+    """
+    m, d = reference.shape
+    require(m >= 2, "reference", "leave_one_out_log_density", "of at least two cases", m)
+    squared = squared_distances(reference, reference).fill_diagonal_(math.inf)
+    return _log_mean_kernel(squared, d, bandwidth) + math.log(m / (m - 1))
 
 
 def squared_distances(features: Features, reference: Features) -> Tensor:
@@ -51,6 +78,16 @@ def squared_distances(features: Features, reference: Features) -> Tensor:
     return (f.square().sum(dim=1)[:, None] + z.square().sum(dim=1) - 2 * f @ z.T).clamp_min(0)
 
 
+def check_bandwidth(rule: object) -> None:
+    """Raise `InputError` unless `rule` is a number above zero, `"median"` or `"likelihood"`.
+
+    Example:
+        >>> check_bandwidth("median")
+    """
+    good = (is_number(rule) and rule > 0) or (isinstance(rule, str) and rule in ("median", "likelihood"))
+    require(good, "bandwidth", "KD", 'a number > 0, "median" or "likelihood"', rule)
+
+
 def choose_bandwidth(reference: Features, rule: Bandwidth) -> float:
     """A bandwidth from the reference alone.
 
@@ -58,29 +95,41 @@ def choose_bandwidth(reference: Features, rule: Bandwidth) -> float:
         reference: (m, d), m >= 2.
         rule: a number is taken as it is; `"median"` takes the median distance to the nearest neighbour times sqrt(2)
             (not the median of all distances, which is several times too wide in hundreds of dimensions);
-            `"likelihood"` takes the width that makes the reference most likely, each case left out of its own density.
+            `"likelihood"` takes the width that makes the reference most likely, each case left out of its own density,
+            the best of 33. Both leave a case's exact copies out too, for which no width is too small.
 
     Raises:
         InputError: unknown rule, a width <= 0, or all cases of the reference equal.
+
+    The most likely width satisfies h^2 = E_i[sum_j w_ij |z_i - z_j|^2] / d with weights that favour near neighbours, so
+    it lies between the root mean square distances to the nearest neighbour and to all others, each over sqrt(d).
 
     Example:
         >>> choose_bandwidth(torch.randn(30, 4), 0.5)
         0.5
     """
+    check_bandwidth(rule)
     if not isinstance(rule, str):
-        require(isinstance(rule, int | float) and rule > 0, "bandwidth", "KD", "a number > 0", rule)
         return float(rule)
-    require(rule in ("median", "likelihood"), "bandwidth", "KD", 'a number, "median" or "likelihood"', rule)
-    distances = squared_distances(reference, reference).fill_diagonal_(math.inf)
-    nearest = distances.amin(dim=1).sqrt()
-    base = nearest[nearest > 0].median().item() if bool((nearest > 0).any()) else 0.0
-    if not 0 < base < math.inf:
+    squared, d = _squared_to_others(reference), reference.shape[1]
+    nearest = squared.amin(dim=1)
+    if not bool(nearest.isfinite().all()):
         raise InputError("`bandwidth` of KD cannot be chosen: all reference cases are equal. Give a number instead.")
     if rule == "median":
-        return base * math.sqrt(2)
-    widths = [base * 2 ** (step / 4) for step in range(-16, 17)]
-    scores = [_log_mean_kernel(distances, reference.shape[1], width).mean().item() for width in widths]
-    return widths[max(range(len(widths)), key=scores.__getitem__)]
+        return nearest.sqrt().median().item() * math.sqrt(2)
+    everyone = squared.where(squared.isfinite(), torch.nan).nanmean(dim=1)
+    low, high = math.sqrt(nearest.mean().item() / d), math.sqrt(everyone.mean().item() / d)
+    widths = [low * (high / low) ** (step / (WIDTHS - 1)) for step in range(WIDTHS)]
+    scores = [_log_mean_kernel(squared, d, width).mean().item() for width in widths]
+    return widths[max(range(WIDTHS), key=scores.__getitem__)]
+
+
+def _squared_to_others(reference: Tensor) -> Tensor:
+    """Squared distances with infinity from each case to itself and to its copies."""
+    squared = squared_distances(reference, reference)
+    z = reference.double()
+    largest = (z - z.mean(dim=0)).square().sum(dim=1).amax()
+    return squared.masked_fill(squared <= COPY * largest, math.inf)
 
 
 def _log_mean_kernel(squared: Tensor, d: int, bandwidth: float) -> Tensor:

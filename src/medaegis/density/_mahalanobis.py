@@ -11,7 +11,7 @@ from medaegis._types import Features
 from medaegis.density._covariance import choose_strength, shrink, whitener
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class TiedGaussians:
     """One Gaussian a class, with one covariance for all. Made by `fit_tied`.
 
@@ -42,11 +42,14 @@ def fit_tied(features: Features, labels: Tensor, *, generator: torch.Generator) 
 
     Args:
         features: (n, d).
-        labels: (n,), classes 0 … k-1, each present.
+        labels: (n,); the rows of the means follow the sorted classes.
         generator: chooses the held-out quarter.
 
     Returns:
-        Means and whitener in float64.
+        Means and whitener in float64. The covariance is the identity where no class varies.
+
+    Raises:
+        NumericsError: the covariance is not positive definite.
 
     Source: Lee et al. 2018, eq. 1; HFC-23 eq. 23.
 
@@ -59,5 +62,5 @@ def fit_tied(features: Features, labels: Tensor, *, generator: torch.Generator) 
     means = torch.stack([z[place == i].mean(dim=0) for i in range(len(classes))])
     centred = z - means[place]
     strength = choose_strength(centred, generator=generator)
-    scale, _ = whitener(shrink(centred.T @ centred / len(z), strength))
+    scale, _ = whitener(shrink(centred.T @ centred / len(z), strength, mean_square=z.square().mean().item()))
     return TiedGaussians(means, scale, strength)

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from medaegis._errors import NumericsError, require
+from medaegis._errors import NumericsError, is_int, is_number, require
 from medaegis._types import Features, PerCase
 from medaegis.density._covariance import choose_strength, shrink, whitener
 
@@ -26,7 +26,7 @@ class Nearest(NamedTuple):
     quadratic: PerCase
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class GaussianMixture:
     """sum_k pi_k N(f | mu_k, S_k), HFC-21 eq. 5. Made by `fit_mixture`.
 
@@ -53,11 +53,11 @@ class GaussianMixture:
         return torch.stack(parts, dim=1)
 
     def log_components(self, features: Features) -> Tensor:
-        """ln(pi_k N(f | mu_k, S_k)), (n, k)."""
+        """The logarithms of pi_k N(f | mu_k, S_k), (n, k)."""
         return self._log_components(self.quadratics(features))
 
     def log_density(self, features: Features) -> PerCase:
-        """ln p(f), (n,)."""
+        """The logarithm of p(f), (n,)."""
         return self.log_components(features).logsumexp(dim=1)
 
     def nearest(self, features: Features) -> Nearest:
@@ -96,13 +96,15 @@ def fit_mixture(
     """Fit a mixture by EM, in float64.
 
     A component's covariance is (n_k S_k + d B) / (n_k + d): its own scatter S_k, shrunk towards the shared covariance
-    B by as much as it has fewer cases than dimensions. B is the pooled within-component covariance, itself shrunk
-    towards its diagonal with a ridge relative to its trace; the strength of that is chosen on held-out likelihood. With one
-    component the covariance is B.
+    B by as much as it has fewer cases than dimensions. B is the pooled within-component covariance (over n - K, or K
+    near n would make it vanish), itself shrunk towards its diagonal with a ridge relative to its trace; the strength
+    of that is chosen on held-out likelihood. With one component the covariance is B; where nothing varies within the
+    components, B is the identity. These are not steps of pure maximum likelihood, so EM also stops, one step back,
+    when the likelihood would fall.
 
     Args:
         features: normal features of one class at one layer, (n, d), finite.
-        components: K >= 1, at most n.
+        components: K >= 1, at most n / 2: a covariance needs two cases.
         strength: shrinkage of B towards its diagonal, in [0, 1]; None chooses it on held-out cases.
         generator: source of the k-means++ start and of the held-out quarter.
         iterations: most EM steps.
@@ -123,21 +125,26 @@ def fit_mixture(
         torch.Size([1, 3])
     """
     require(features.dim() == 2, "features", "fit_mixture", "(n, d)", tuple(features.shape))
-    good = isinstance(components, int) and 1 <= components <= len(features)
-    require(good, "components", "fit_mixture", f"an int from 1 to n = {len(features)}", components)
+    n = len(features)
+    good = is_int(components) and 1 <= components <= n // 2
+    rule = f"an int from 1 to n // 2 = {n // 2} for n = {n} cases"
+    require(good, "components", "fit_mixture", rule, components)
+    good = strength is None or (is_number(strength) and 0 <= strength <= 1)
+    require(good, "strength", "fit_mixture", "None or a number in [0, 1]", strength)
     if not bool(torch.isfinite(features).all()):
         raise NumericsError("`features` of fit_mixture hold NaN or infinity: check the model's output on those images.")
     z = features.detach().double()
     shares = _start(z, components, generator)
     a = choose_strength(z - shares @ _means(z, shares), generator=generator) if strength is None else strength
-    mixture, previous = _maximise(z, shares, a), -math.inf
+    mixture = _maximise(z, shares, a)
+    log_parts = mixture.log_components(z)
     for _ in range(iterations if components > 1 else 0):
-        log_parts = mixture.log_components(z)
-        likelihood = log_parts.logsumexp(dim=1).mean().item()
-        if likelihood - previous < tolerance:
-            break
-        previous = likelihood
-        mixture = _maximise(z, log_parts.softmax(dim=1), a)
+        following = _maximise(z, log_parts.softmax(dim=1), a)
+        following_parts = following.log_components(z)
+        rise = (following_parts.logsumexp(dim=1) - log_parts.logsumexp(dim=1)).mean().item()
+        if rise < tolerance:
+            return following if rise > 0 else mixture
+        mixture, log_parts = following, following_parts
     return mixture
 
 
@@ -151,20 +158,28 @@ def _maximise(z: Tensor, shares: Tensor, strength: float) -> GaussianMixture:
     counts = shares.sum(dim=0)
     means = torch.where(counts[:, None] > 1e-6, _means(z, shares), z.mean(dim=0))
     scatters = [(z - m).T @ ((z - m) * share[:, None]) for m, share in zip(means, shares.T, strict=True)]
-    base = shrink(torch.stack(scatters).sum(dim=0) / n, strength)
-    covariances = [base] if len(means) == 1 else [(s + d * base) / (c + d) for s, c in zip(scatters, counts, strict=True)]
+    pooled = torch.stack(scatters).sum(dim=0) / (n - len(means))
+    base = shrink(pooled, strength, mean_square=z.square().mean().item())
+    shrunk = [(s + d * base) / (c + d) for s, c in zip(scatters, counts, strict=True)]
+    covariances = shrunk if len(means) > 1 else [base]
     parts = [whitener(covariance) for covariance in covariances]
     log_weights = (counts.clamp_min(1e-9) / counts.sum()).log()
     return GaussianMixture(log_weights, means, torch.stack([p for p, _ in parts]), torch.stack([v for _, v in parts]))
 
 
 def _start(z: Tensor, components: int, generator: torch.Generator) -> Tensor:
-    """Hard shares (n, k) of the cases around k-means++ centres, after a few rounds of k-means."""
+    """Hard shares (n, k) of the cases around k-means++ centres, after a few rounds of k-means.
+
+    Each centre is the best of a few candidates: with one, well separated components share a centre now and then.
+    """
+    tries = 2 + int(math.log(components))
     centres = z[torch.randint(len(z), (1,), generator=generator)]
     while len(centres) < components:
-        distance = torch.cdist(z, centres).amin(dim=1).square().cpu()
-        weights = distance if distance.sum() > 0 else torch.ones_like(distance)
-        centres = torch.cat([centres, z[torch.multinomial(weights, 1, generator=generator)]])
+        distance = torch.cdist(z, centres).amin(dim=1).square()
+        weights = (distance if distance.sum() > 0 else torch.ones_like(distance)).cpu()
+        candidates = z[torch.multinomial(weights, tries, replacement=True, generator=generator)]
+        left = torch.cdist(z, candidates).square().minimum(distance[:, None]).sum(dim=0)
+        centres = torch.cat([centres, candidates[left.argmin()][None]])
     nearest = torch.cdist(z, centres).argmin(dim=1)
     for _ in range(10 if components > 1 else 0):
         shares = torch.nn.functional.one_hot(nearest, components).to(z)

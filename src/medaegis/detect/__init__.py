@@ -4,5 +4,6 @@ from medaegis.detect._detector import Detector
 from medaegis.detect._features import extract
 from medaegis.detect._kd import KD
 from medaegis.detect._maha import MAHA
+from medaegis.detect._names import make_detector
 
-__all__ = ["KD", "MAHA", "Detector", "extract"]
+__all__ = ["KD", "MAHA", "Detector", "extract", "make_detector"]

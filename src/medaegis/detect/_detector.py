@@ -52,14 +52,22 @@ class Detector(ABC):
     def restore(cls, tensors: dict[str, Tensor], values: dict[str, Any]) -> Self:
         """The detector that `state` described."""
 
+    def pick(self, features: LayerFeatures) -> AnyFeatures:
+        """From the features of all activations and the penultimate layer, those that this detector reads."""
+        if self.layers == PENULTIMATE:
+            return features[PENULTIMATE]
+        if isinstance(self.layers, str):
+            return {name: z for name, z in features.items() if name != PENULTIMATE}
+        return {name: features[name] for name in self.layers}
+
     def fit_images(self, model: nn.Module, images: Images, labels: Labels, *, batch_size: int = 64) -> Self:
         """`fit` on what `model` makes of clean Train images (n, c, *space) of classes (n,)."""
-        return self.fit(self._single(extract(model, images, self._taps(), batch_size=batch_size).features), labels)
+        return self.fit(self.pick(extract(model, images, self._taps(), batch_size=batch_size).features), labels)
 
     def score_images(self, model: nn.Module, images: Images, *, batch_size: int = 64) -> PerCase:
         """`score` of what `model` makes of images (n, c, *space), with its own predictions."""
         tapped = extract(model, images, self._taps(), batch_size=batch_size)
-        return self.score(self._single(tapped.features), tapped.logits.argmax(dim=1))
+        return self.score(self.pick(tapped.features), tapped.logits.argmax(dim=1))
 
     def calibrate(self, clean: AnyFeatures, predicted: Labels | None = None, *, tnr: float = 0.90) -> Self:
         """Set `threshold_` so that a share `tnr` of these held-out clean cases passes.
@@ -82,12 +90,22 @@ class Detector(ABC):
         return self.score(features, predicted) > self.threshold_
 
     def save(self, path: str | Path) -> None:
-        """Write one safetensors file; no code is stored, none runs on loading."""
+        """Write one safetensors file; no code is stored, none runs on loading.
+
+        Raises:
+            NotFittedError: before `fit`.
+            DataError: the file cannot be written.
+        """
+        from safetensors import SafetensorError
         from safetensors.torch import save_file
 
         tensors, values = self.state()
         header = {"detector": type(self).__name__, "threshold_": self.threshold_, **values}
-        save_file({k: v.contiguous() for k, v in tensors.items()}, path, metadata={"medaegis": json.dumps(header)})
+        parts = {name: tensor.contiguous() for name, tensor in tensors.items()}
+        try:
+            save_file(parts, path, metadata={"medaegis": json.dumps(header)})
+        except (OSError, SafetensorError) as error:
+            raise DataError(f"The detector file {path} cannot be written: {error}") from error
 
     @classmethod
     def load(cls, path: str | Path) -> Self:
@@ -104,35 +122,66 @@ class Detector(ABC):
                 tensors = {key: cast(Tensor, file.get_tensor(key)) for key in file.keys()}  # noqa: SIM118  # not a dict
         except (OSError, SafetensorError, ValueError) as error:
             raise DataError(f"The detector file {path} cannot be read: {error}") from error
-        if header.pop("detector", None) != cls.__name__:
+        if not isinstance(header, dict) or header.pop("detector", None) != cls.__name__:
             raise DataError(f"The file {path} does not hold a {cls.__name__} detector.")
-        threshold = header.pop("threshold_")
-        detector = cls.restore(tensors, header)
+        try:
+            threshold = header.pop("threshold_")
+            detector = cls.restore(tensors, header)
+        except (KeyError, TypeError, ValueError) as error:
+            raise DataError(
+                f"The {cls.__name__} file {path} is incomplete: {error!r}. Fit and save it again."
+            ) from error
         detector.threshold_ = threshold
         return detector
 
     def _taps(self) -> Any:
         return (self.layers,) if self.layers == PENULTIMATE else self.layers
 
-    def _single(self, features: LayerFeatures) -> AnyFeatures:
-        return features[PENULTIMATE] if self.layers == PENULTIMATE else features
-
 
 def by_layer(features: AnyFeatures, owner: str) -> dict[str, Tensor]:
     """Features as a mapping; one layer's tensor gets the name "".
 
     Raises:
-        InputError: not (n, d), or not finite.
+        InputError: no layer, not (n, d), different n, or not finite.
 
     Example:
         >>> list(by_layer(torch.zeros(2, 3), "KD"))
         ['']
     """
     layers = dict(features) if isinstance(features, Mapping) else {"": features}
+    require(len(layers) > 0, "features", owner, "at least one layer", layers)
     for z in layers.values():
         require(z.dim() == 2, "features", owner, "(n, d), or layer names with such tensors", tuple(z.shape))
         require(bool(torch.isfinite(z).all()), "features", owner, "finite", "NaN or infinity")
+    sizes = {name: len(z) for name, z in layers.items()}
+    require(len(set(sizes.values())) == 1, "features", owner, "of the same n at every layer", sizes)
     return layers
+
+
+def to_score(features: AnyFeatures, widths: Mapping[str, int], owner: str) -> dict[str, Tensor]:
+    """The layers that were fitted, in float64 on the features' own device, in the order of `widths`.
+
+    What fitting stored follows by `stored.to(z)`, so that a detector fitted in one precision on one device scores
+    features of another; the gradient flows back in the features' own precision.
+
+    Args:
+        features: (n, d), or by layer.
+        widths: number of channels by layer, as fitted.
+        owner: class of the detector.
+
+    Raises:
+        InputError: a layer is missing, or has another number of channels.
+
+    Example:
+        >>> to_score(torch.zeros(2, 3, dtype=torch.float16), {"": 3}, "KD")[""].dtype
+        torch.float64
+    """
+    layers = by_layer(features, owner)
+    require(set(widths) <= set(layers), "features", owner, f"with layers {list(widths)}", list(layers))
+    wrong = {name: layers[name].shape[1] for name, d in widths.items() if layers[name].shape[1] != d}
+    rule = f"of as many channels as in fit, {[widths[name] for name in wrong]}"
+    require(not wrong, "features", owner, rule, wrong)
+    return {name: layers[name].double() for name in widths}
 
 
 def check_fit(layers: dict[str, Tensor], labels: Tensor, owner: str) -> Tensor:

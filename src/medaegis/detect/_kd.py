@@ -9,22 +9,26 @@ from torch import Tensor
 
 from medaegis._errors import NotFittedError, require
 from medaegis._types import Labels, PerCase
-from medaegis.density import choose_bandwidth, kernel_log_density
-from medaegis.density._kernel import Bandwidth
-from medaegis.detect._detector import AnyFeatures, Detector, by_layer, check_fit
+from medaegis.density import choose_bandwidth, kernel_log_density, leave_one_out_log_density
+from medaegis.density._kernel import Bandwidth, check_bandwidth
+from medaegis.detect._detector import AnyFeatures, Detector, by_layer, check_fit, to_score
 
 
 class KD(Detector):
     """Minus the log kernel density of the predicted class's Train features.
 
     Args:
-        bandwidth: a number, as the released code's 1.0; `"median"`; or `"likelihood"` (default): chosen on the Train features, as
-            the original paper tunes it. See `medaegis.density.choose_bandwidth`.
+        bandwidth: a number, as the released code's 1.0; `"median"`; or `"likelihood"` (default): chosen on the Train
+            features, as the original paper tunes it. See `medaegis.density.choose_bandwidth`.
         layers: layers of the images door; the penultimate one by default. Scores of several layers are averaged.
+        centred: scores of each predicted class are taken relative to the median leave-one-out log density of that
+            class's own Train features, so that a tight class and a wide one can share one threshold; False is the
+            papers' definition.
 
     Attributes:
         reference_: Train features by layer name and class.
         bandwidth_: the width that is used, by layer name.
+        levels_: the log density that counts as ordinary, by layer name and class; 0 where not centred.
 
     Source: Feinman et al. 2017; SPEC section 6.
 
@@ -35,11 +39,15 @@ class KD(Detector):
         True
     """
 
-    def __init__(self, bandwidth: Bandwidth = "likelihood", *, layers: Any = "penultimate") -> None:
-        self.bandwidth, self.layers = bandwidth, layers
+    def __init__(
+        self, bandwidth: Bandwidth = "likelihood", *, layers: Any = "penultimate", centred: bool = False
+    ) -> None:
+        check_bandwidth(bandwidth)
+        self.bandwidth: Bandwidth = bandwidth
+        self.layers, self.centred = layers, centred
 
     def fit(self, features: AnyFeatures, labels: Labels) -> Self:
-        """Keep Train features (n, d) by class and choose the bandwidth.
+        """Keep Train features (n, d) by class, choose the bandwidth and the levels.
 
         Raises:
             InputError: shapes do not fit, a class has one case, features are not finite or all equal.
@@ -48,10 +56,14 @@ class KD(Detector):
         classes = check_fit(layers, labels, "KD")
         self.reference_ = {n: {int(c): z[labels == c].detach().clone() for c in classes} for n, z in layers.items()}
         self.bandwidth_ = {n: _bandwidth(by_class, self.bandwidth) for n, by_class in self.reference_.items()}
+        self.levels_ = {
+            name: {c: _level(z, self.bandwidth_[name]) if self.centred else 0.0 for c, z in by_class.items()}
+            for name, by_class in self.reference_.items()
+        }
         return self
 
     def score(self, features: AnyFeatures, predicted: Labels | None = None) -> PerCase:
-        """Minus the log density, averaged over layers, (n,), differentiable.
+        """The class's level minus the log density, averaged over layers, (n,) in float64, differentiable.
 
         Args:
             features: (n, d), or by layer.
@@ -59,50 +71,64 @@ class KD(Detector):
 
         Raises:
             NotFittedError: before `fit`.
-            InputError: a layer is missing, or a predicted class was not in Train.
+            InputError: a layer is missing, shapes do not fit, or a predicted class was not in Train.
         """
-        if not hasattr(self, "reference_"):
-            raise NotFittedError("KD is not fitted yet: call fit(features, labels) first.")
-        layers = by_layer(features, "KD")
-        require(set(self.reference_) <= set(layers), "features", "KD", f"with layers {list(self.reference_)}", list(layers))
-        return torch.stack([self._layer(name, layers[name], predicted) for name in self.reference_]).mean(dim=0)
+        self._check_fitted()
+        widths = {name: next(iter(by_class.values())).shape[1] for name, by_class in self.reference_.items()}
+        layers = to_score(features, widths, "KD")
+        column = None if predicted is None else self._columns(predicted, next(iter(layers.values())))
+        return torch.stack([self._layer(name, z, column) for name, z in layers.items()]).mean(dim=0)
 
-    def _layer(self, name: str, z: Tensor, predicted: Labels | None) -> Tensor:
-        by_class, width = self.reference_[name], self.bandwidth_[name]
-        densities = torch.stack([kernel_log_density(z, r.to(z.device), width) for r in by_class.values()], dim=1)
-        if predicted is None:
-            return -densities.amax(dim=1)
-        place = {c: i for i, c in enumerate(by_class)}
-        unknown = sorted({int(c) for c in predicted} - set(place))
+    def _columns(self, predicted: Tensor, z: Tensor) -> Tensor:
+        """Place of each predicted class among the classes of Train, (n, 1), on the device of `z`."""
+        require(predicted.shape == (len(z),), "predicted", "KD", f"of shape ({len(z)},)", tuple(predicted.shape))
+        place = {c: i for i, c in enumerate(next(iter(self.reference_.values())))}
+        classes = [int(c) for c in predicted.tolist()]
+        unknown = sorted(set(classes) - set(place))
         require(not unknown, "predicted", "KD", f"one of the classes of Train, {list(place)}", unknown)
-        column = torch.tensor([place[int(c)] for c in predicted], device=z.device)
-        return -densities.gather(1, column[:, None])[:, 0]
+        return torch.tensor([place[c] for c in classes], device=z.device, dtype=torch.int64)[:, None]
+
+    def _layer(self, name: str, z: Tensor, column: Tensor | None) -> Tensor:
+        by_class, levels, width = self.reference_[name], self.levels_[name], self.bandwidth_[name]
+        parts = [kernel_log_density(z, known.to(z), width) - levels[c] for c, known in by_class.items()]
+        densities = torch.stack(parts, dim=1)
+        return -densities.amax(dim=1) if column is None else -densities.gather(1, column)[:, 0]
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """Reference features and bandwidths.
+        """Reference features, bandwidths and levels.
 
         Raises:
             NotFittedError: before `fit`.
         """
-        if not hasattr(self, "reference_"):
-            raise NotFittedError("KD is not fitted yet: call fit(features, labels) first.")
+        self._check_fitted()
         tensors = {f"{name}|{c}": z for name, by_class in self.reference_.items() for c, z in by_class.items()}
         layers = self.layers if isinstance(self.layers, str) else list(self.layers)
-        return tensors, {"bandwidth": self.bandwidth, "bandwidth_": self.bandwidth_, "layers": layers}
+        values = {"bandwidth": self.bandwidth, "layers": layers, "centred": self.centred}
+        return tensors, {**values, "bandwidth_": self.bandwidth_, "levels_": self.levels_}
 
     @classmethod
     def restore(cls, tensors: dict[str, Tensor], values: dict[str, Any]) -> Self:
         """From what `state` gave."""
-        detector = cls(values["bandwidth"], layers=values["layers"])
+        detector = cls(values["bandwidth"], layers=values["layers"], centred=values["centred"])
         detector.bandwidth_ = dict(values["bandwidth_"])
-        detector.reference_ = {name: {} for name in detector.bandwidth_}
-        for key in sorted(tensors, key=lambda key: int(key.rsplit("|", 1)[1])):
-            name, label = key.rsplit("|", 1)
-            detector.reference_[name][int(label)] = tensors[key]
+        detector.levels_ = {name: {int(c): v for c, v in by.items()} for name, by in values["levels_"].items()}
+        detector.reference_ = {
+            name: {c: tensors[f"{name}|{c}"] for c in levels} for name, levels in detector.levels_.items()
+        }
         return detector
+
+    def _check_fitted(self) -> None:
+        if not hasattr(self, "reference_"):
+            raise NotFittedError("KD is not fitted yet: call fit(features, labels) first.")
 
 
 def _bandwidth(by_class: dict[int, Tensor], rule: Bandwidth) -> float:
     """One width for all classes: the geometric mean of what each class's own features choose."""
+    if not isinstance(rule, str):
+        return float(rule)
     widths = torch.tensor([choose_bandwidth(z, rule) for z in by_class.values()], dtype=torch.float64)
     return widths.log().mean().exp().item()
+
+
+def _level(known: Tensor, width: float) -> float:
+    return leave_one_out_log_density(known, width).quantile(0.5).item()

@@ -7,10 +7,10 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
-from medaegis._errors import NotFittedError, require
+from medaegis._errors import NotFittedError
 from medaegis._types import Labels, PerCase
 from medaegis.density import TiedGaussians, fit_tied
-from medaegis.detect._detector import AnyFeatures, Detector, by_layer, check_fit
+from medaegis.detect._detector import AnyFeatures, Detector, by_layer, check_fit, to_score
 
 
 class MAHA(Detector):
@@ -54,7 +54,7 @@ class MAHA(Detector):
 
         Raises:
             NotFittedError: before `fit`.
-            InputError: a layer is missing.
+            InputError: a layer is missing, or has another number of channels.
         """
         return torch.stack(list(self.layer_scores(features).values())).mean(dim=0)
 
@@ -62,10 +62,8 @@ class MAHA(Detector):
         """The score of each layer alone, (n,) by name."""
         if not hasattr(self, "gaussians_"):
             raise NotFittedError("MAHA is not fitted yet: call fit(features, labels) first.")
-        layers = by_layer(features, "MAHA")
-        missing = [name for name in self.gaussians_ if name not in layers]
-        require(not missing, "features", "MAHA", f"with layers {list(self.gaussians_)}", list(layers))
-        return {name: _distance(layers[name], fitted) for name, fitted in self.gaussians_.items()}
+        layers = to_score(features, {name: g.means.shape[1] for name, g in self.gaussians_.items()}, "MAHA")
+        return {name: _distance(z, self.gaussians_[name]) for name, z in layers.items()}
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Means, whiteners and strengths.
@@ -93,5 +91,5 @@ class MAHA(Detector):
 
 
 def _distance(z: Tensor, fitted: TiedGaussians) -> Tensor:
-    fitted = TiedGaussians(fitted.means.to(z.device), fitted.whitener.to(z.device), fitted.strength)
-    return fitted.quadratics(z.double()).amin(dim=1) / z.shape[1]
+    here = TiedGaussians(fitted.means.to(z), fitted.whitener.to(z), fitted.strength)
+    return here.quadratics(z).amin(dim=1) / z.shape[1]

@@ -85,17 +85,20 @@ def tpr_at_tnr(
 def threshold_at(clean: ArrayLike, *, tnr: float = 0.90) -> float:
     """The score above which a share 1 - `tnr` of these clean cases lies (linear between order statistics).
 
+    Raises:
+        InputError: no scores, a score is NaN, or `tnr` is out of range.
+
     Example:
         >>> threshold_at(range(11), tnr=0.9)
         9.0
     """
     require(0 < tnr < 1, "tnr", "threshold_at", "a share in (0, 1), as in 0.90", tnr)
-    return float(np.quantile(_scores(clean, "clean"), tnr))
+    scores = _scores(clean, "clean")
+    require(len(scores) > 0, "clean", "threshold_at", "at least one score", 0, "Calibrate on held-out clean cases.")
+    return float(np.quantile(scores, tnr))
 
 
-def share(
-    flags: ArrayLike, *, groups: Sequence[str] | None = None, seed: int = 0, draws: int = DRAWS
-) -> Estimate:
+def share(flags: ArrayLike, *, groups: Sequence[str] | None = None, seed: int = 0, draws: int = DRAWS) -> Estimate:
     """The share of true flags, with its interval: Adv. Acc, accuracy, TPR, TNR.
 
     Example:
@@ -116,5 +119,6 @@ def _ratio(top: Array, bottom: Array) -> Array:
 
 def _scores(values: ArrayLike, name: str) -> Array:
     scores = np.asarray(values, dtype=np.float64)
+    require(scores.ndim == 1, name, "measure", "one score a case, (n,)", scores.shape)
     require(not np.isnan(scores).any(), name, "measure", "free of NaN", "NaN", "Count undefined scores apart.")
     return scores

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from medaegis._errors import require
+from medaegis._errors import is_int, is_number, require
 
 DRAWS = 2000
 Weights = NDArray[np.float64]
@@ -53,7 +53,7 @@ def bootstrap(
         The figure on the cases themselves with its interval over the resamples that define it.
 
     Raises:
-        InputError: no cases, or `groups` does not have n names.
+        InputError: no cases, `groups` does not have n names, or another argument is out of range.
 
     Source: Efron 1979; SPEC section 7 (every figure carries a 95 % interval and its n).
 
@@ -63,7 +63,11 @@ def bootstrap(
         0.5
     """
     require(n >= 1, "n", "bootstrap", "an int >= 1", n, "Was every case dropped?")
-    require(groups is None or len(groups) == n, "groups", "bootstrap", f"{n} names", groups and len(groups))
+    require(
+        groups is None or len(groups) == n, "groups", "bootstrap", f"{n} names", None if groups is None else len(groups)
+    )
+    require(is_int(draws) and draws >= 1, "draws", "bootstrap", "an int >= 1", draws)
+    require(is_number(level) and 0 < level < 1, "level", "bootstrap", "a share in (0, 1), as in 0.95", level)
     value = float(figure(np.ones((1, n)))[0])
     drawn = figure(draw_counts(n, groups=groups, seed=seed, draws=draws))
     defined = drawn[np.isfinite(drawn)]

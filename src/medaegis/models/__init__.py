@@ -1,9 +1,10 @@
 """Networks: what is attacked."""
 
-from medaegis.models._frozen import frozen
+from medaegis.models._frozen import frozen, ieee_float32, seeded
 from medaegis.models._speed import Accelerated, accelerate
 from medaegis.models._taps import PENULTIMATE, Taps, channel_means
 from medaegis.models._train import Cases, Trained, TrainSettings, train_classifier
+from medaegis.models._weights import find_weights
 from medaegis.models._zoo import Built, LoadReport, Normalised, build_model, load_factory, load_partial, read_state
 
 __all__ = [
@@ -19,9 +20,12 @@ __all__ = [
     "accelerate",
     "build_model",
     "channel_means",
+    "find_weights",
     "frozen",
+    "ieee_float32",
     "load_factory",
     "load_partial",
     "read_state",
+    "seeded",
     "train_classifier",
 ]

@@ -17,7 +17,6 @@ class SmallResNet(nn.Module):
         classes: number of classes k.
         channels: image channels.
         widths: channels of each stage; every stage after the first halves the image.
-        stride: stride of the first convolution.
 
     Example:
         >>> import torch
@@ -26,10 +25,10 @@ class SmallResNet(nn.Module):
     """
 
     def __init__(
-        self, classes: int, *, channels: int = 3, widths: Sequence[int] = (16, 32, 64, 128), stride: int = 2
+        self, classes: int, *, channels: int = 3, widths: Sequence[int] = (16, 32, 64, 128)
     ) -> None:
         super().__init__()
-        self.conv1 = nn.Conv2d(channels, widths[0], 5, stride=stride, padding=2, bias=False)
+        self.conv1 = nn.Conv2d(channels, widths[0], 5, stride=2, padding=2, bias=False)
         self.bn1 = nn.BatchNorm2d(widths[0])
         self.relu = nn.ReLU(inplace=True)
         stages = [_block(a, b, first=i == 0) for i, (a, b) in enumerate(zip((widths[0], *widths), widths, strict=False))]

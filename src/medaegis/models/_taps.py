@@ -8,18 +8,21 @@ The name `penultimate` stands for the input of the last dense layer (the head).
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import contextmanager
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
-from medaegis._errors import InputError, require
+from medaegis._errors import InputError, is_a, require
 from medaegis._types import Images, Tapped
+from medaegis.models._frozen import frozen
 
-ACTIVATIONS = (nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.PReLU, nn.ELU, nn.CELU, nn.SELU, nn.GELU, nn.SiLU, nn.Mish)
-ACTIVATIONS += (nn.Softplus, nn.Hardswish, nn.Tanh)
+ACTIVATIONS: tuple[type[nn.Module], ...] = (
+    *(nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.PReLU, nn.ELU, nn.CELU, nn.SELU),
+    *(nn.GELU, nn.SiLU, nn.Mish, nn.Softplus, nn.Hardswish, nn.Tanh),
+)
 PENULTIMATE = "penultimate"
 
 LayerChoice = Literal["relu", "none"] | Sequence[str]
@@ -46,7 +49,9 @@ class _ChannelMean(torch.autograd.Function):
 
 
 def channel_means(activation: Tensor) -> Tensor:
-    """Spatial mean of each channel: (b, c, *space) -> (b, c); a (b, c) activation comes back as it is.
+    """Spatial mean of each channel: (b, c, *space) -> (b, c); of a (b, c) activation, a copy.
+
+    A copy, because networks write into their activations: `nn.ReLU(inplace=True)` after a dense layer.
 
     Source: HFC-21 section 5.1 ("we compute the mean value of each channel separately").
 
@@ -54,7 +59,7 @@ def channel_means(activation: Tensor) -> Tensor:
         >>> channel_means(torch.ones(2, 3, 4, 4)).shape
         torch.Size([2, 3])
     """
-    return activation if activation.dim() <= 2 else _ChannelMean.apply(activation)  # pyright: ignore[reportReturnType]  # apply is untyped
+    return activation.clone() if activation.dim() <= 2 else _ChannelMean.apply(activation)  # pyright: ignore[reportReturnType]  # apply is untyped
 
 
 class Taps:
@@ -70,7 +75,7 @@ class Taps:
     modules and are not seen by `"relu"`: name the modules around them.
 
     Raises:
-        InputError: a name is unknown, or `"relu"` finds no activation module.
+        InputError: a name is unknown, `"relu"` finds no activation module, or there is no head.
 
     Example:
         >>> net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2))
@@ -98,7 +103,7 @@ class Taps:
             Logits (b, k) and, by layer name in the order of calling, channel means (b, C_l); differentiable.
 
         Raises:
-            InputError: a later call that was asked for (`name#2`) did not happen.
+            InputError: a call that was asked for (`name#2`) did not happen, or a module gave no single tensor.
         """
         features: dict[str, Tensor] = {}
         with self._hooks(features):
@@ -108,8 +113,13 @@ class Taps:
             raise InputError(f"`layers` of Taps names {missing}, which the network did not call in this pass.")
         return Tapped(logits, features)
 
+    def names(self, x: Images) -> tuple[str, ...]:
+        """The layers' names in the order of calling, found with one pass over `x`; the network's mode is left alone."""
+        with frozen(self.model), torch.no_grad():
+            return tuple(self(x).features)
+
     @contextmanager
-    def _hooks(self, features: dict[str, Tensor]) -> Iterator[None]:
+    def _hooks(self, features: dict[str, Tensor]) -> Generator[None]:
         calls: Counter[str] = Counter()
         handles: list[Any] = []
         try:
@@ -127,6 +137,8 @@ class Taps:
             calls[name] += 1
             layer = name if calls[name] == 1 else f"{name}#{calls[name]}"
             if self._wanted is None or layer in self._wanted:
+                good = is_a(output, Tensor) and output.dim() >= 2
+                require(good, "layers", "Taps", f"modules that return one (b, c, *space) tensor; {layer}", type(output))
                 features[layer] = channel_means(output)
 
         return record
@@ -134,7 +146,7 @@ class Taps:
 
 def _head_recorder(features: dict[str, Tensor]) -> Callable[..., None]:
     def record(_module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        features[PENULTIMATE] = inputs[0]
+        features[PENULTIMATE] = channel_means(inputs[0])
 
     return record
 
@@ -143,7 +155,7 @@ def _modules_to_hook(modules: dict[str, nn.Module], layers: LayerChoice) -> dict
     if layers == "none":
         return {}
     if layers == "relu":
-        found = {name: module for name, module in modules.items() if isinstance(module, ACTIVATIONS)}
+        found = {name: modules[name] for name in modules if isinstance(modules[name], ACTIVATIONS)}
         require(bool(found), "layers", "Taps", "names of modules where the network has no activation module", layers)
         return found
     require(not isinstance(layers, str), "layers", "Taps", '"relu", "none" or a list of module names', layers)

@@ -14,9 +14,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from medaegis._errors import NumericsError, require
+from medaegis._errors import NumericsError, is_int, is_number, require
 from medaegis._progress import progress_bar
 from medaegis._types import Images, Labels
+from medaegis.models._frozen import frozen, ieee_float32, seeded
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,14 @@ class TrainSettings:
         shift: largest random shift of a training image, as a share of its side; stands for the papers' random crop.
         class_weights: weight the loss by inverse class frequency.
         weight_decay: of Adam.
+
+    Raises:
+        InputError: a setting is out of range.
+
+    Example:
+        >>> TrainSettings(epochs=0)
+        Traceback (most recent call last):
+        medaegis._errors.InputError: `epochs` of TrainSettings must be an int >= 1, got 0.
     """
 
     epochs: int = 30
@@ -44,6 +53,15 @@ class TrainSettings:
     shift: float = 0.05
     class_weights: bool = True
     weight_decay: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name, least in (("epochs", 1), ("batch_size", 2), ("patience", 0), ("stop_after", 1)):
+            value = getattr(self, name)
+            require(is_int(value) and value >= least, name, "TrainSettings", f"an int >= {least}", value)
+        rate, shift, decay = self.learning_rate, self.shift, self.weight_decay
+        require(is_number(rate) and rate > 0, "learning_rate", "TrainSettings", "a number > 0", rate)
+        require(is_number(shift) and 0 <= shift < 1, "shift", "TrainSettings", "a share in [0, 1)", shift)
+        require(is_number(decay) and decay >= 0, "weight_decay", "TrainSettings", "a number >= 0", decay)
 
 
 class Cases(NamedTuple):
@@ -77,16 +95,18 @@ def train_classifier(
         train: cases to learn from.
         validation: cases that choose the epoch.
         settings: see `TrainSettings`.
-        seed: seeds the order and the augmentation of every epoch, so that a resumed training equals an undisturbed one.
-        checkpoint: a folder for the state after each epoch; training resumes from what it finds there.
+        seed: seeds the order, the augmentation and the model's own draws (dropout) of every epoch, so that a resumed
+            training equals an undisturbed one; the global random state is left alone.
+        checkpoint: a folder for the state after each epoch; training resumes from what it finds there, if that has the
+            same settings and seed.
         progress: show a bar.
 
     Returns:
         The state dict with the smallest validation loss (on CPU) and the history.
 
     Raises:
-        InputError: a setting is out of range.
-        NumericsError: the loss became NaN or infinite.
+        InputError: there are no cases, the model gives no logits (n, k), or a label is not one of the k classes.
+        NumericsError: a loss became NaN or infinite.
 
     Source: HFC-21 section 5.1 and its released code (Adam 3e-4, ReduceLROnPlateau, best validation loss).
 
@@ -97,25 +117,45 @@ def train_classifier(
         >>> len(train_classifier(net, cases, cases, settings=TrainSettings(epochs=2), seed=0).history)
         2
     """
-    require(settings.epochs >= 1, "epochs", "train_classifier", "an int >= 1", settings.epochs)
-    require(settings.batch_size >= 2, "batch_size", "train_classifier", "an int >= 2", settings.batch_size)
-    session = _Session(model, settings, _class_weights(train.labels, settings))
+    one = _check_cases(model, train, validation)
+    session = _Session(model, settings, seed, _class_weights(train.labels, settings, one))
     session.resume(checkpoint)
-    with progress_bar(settings.epochs * len(train.labels), "training", unit="image", show=progress) as advance:
+    bar = progress_bar(settings.epochs * len(train.labels), "training", unit="image", show=progress)
+    with ieee_float32(), bar as advance:
         advance(session.epoch * len(train.labels))
         while session.epoch < settings.epochs and session.stale < settings.stop_after:
-            generator = torch.Generator().manual_seed(seed * 100_003 + session.epoch)
-            train_loss = session.learn(train, generator, advance)
-            session.close_epoch(train_loss, _evaluate(model, validation, session.weights))
+            epoch_seed = seed * 100_003 + session.epoch
+            with seeded(epoch_seed, one.device):
+                train_loss = session.learn(train, torch.Generator().manual_seed(epoch_seed), advance)
+                scores = _evaluate(model, validation, session.weights)
+            session.close_epoch(train_loss, scores)
             session.save(checkpoint)
     return Trained(session.best, tuple(session.history))
+
+
+def _check_cases(model: nn.Module, train: Cases, validation: Cases) -> Tensor:
+    """The logits of one case, (1, k); raise `InputError` unless cases, labels and logits fit each other."""
+    owner = "train_classifier"
+    for name, cases in (("train", train), ("validation", validation)):
+        require(len(cases.labels) > 0, name, owner, "at least one case", len(cases.labels))
+    with frozen(model), torch.no_grad():
+        logits = model(train.images(torch.zeros(1, dtype=torch.int64)))
+    shape = tuple(logits.shape)
+    require(len(shape) == 2 and shape[1] >= 2, "model", owner, "a network that gives logits (n, k), k >= 2", shape)
+    for name, cases in (("train", train), ("validation", validation)):
+        ends = (int(cases.labels.min()), int(cases.labels.max()))
+        inside = ends[0] >= 0 and ends[1] < shape[1]
+        rule = f"labelled from 0 to {shape[1] - 1}, since the model has {shape[1]} logits"
+        require(inside, name, owner, rule, f"labels from {ends[0]} to {ends[1]}")
+    return logits
 
 
 class _Session:
     """Everything that changes during training, in one place that can be saved and restored."""
 
-    def __init__(self, model: nn.Module, settings: TrainSettings, weights: Tensor | None) -> None:
+    def __init__(self, model: nn.Module, settings: TrainSettings, seed: int, weights: Tensor | None) -> None:
         self.model, self.settings, self.weights = model, settings, weights
+        self.origin: dict[str, Any] = asdict(settings) | {"seed": seed}
         self.optimiser = torch.optim.Adam(
             model.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
         )
@@ -131,11 +171,7 @@ class _Session:
         for index in _batches(order, self.settings.batch_size):
             x = augment(train.images(index), self.settings, generator)
             loss = functional.cross_entropy(self.model(x), train.labels[index], weight=self.weights)
-            if not math.isfinite(loss.item()):
-                raise NumericsError(
-                    f"The training loss became {loss.item()} in epoch {self.epoch + 1}. Lower the learning rate "
-                    "or check the images for NaN."
-                )
+            self._check_loss(loss.item(), "training")
             self.optimiser.zero_grad(set_to_none=True)
             loss.backward()
             self.optimiser.step()
@@ -146,6 +182,7 @@ class _Session:
     def close_epoch(self, train_loss: float, scores: dict[str, float]) -> None:
         """Step the schedule, keep the best state, extend the history."""
         loss = scores["validation_loss"]
+        self._check_loss(loss, "validation")
         self.schedule.step(loss)
         self.epoch, self.stale = self.epoch + 1, self.stale + 1
         if loss < self.best_loss:
@@ -153,6 +190,13 @@ class _Session:
             self.best = {key: value.detach().cpu().clone() for key, value in self.model.state_dict().items()}
         rate = self.optimiser.param_groups[0]["lr"]
         self.history.append({"epoch": self.epoch, "train_loss": train_loss, "learning_rate": rate, **scores})
+
+    def _check_loss(self, loss: float, part: str) -> None:
+        if not math.isfinite(loss):
+            raise NumericsError(
+                f"The {part} loss became {loss} in epoch {self.epoch + 1}. Lower the learning rate or check the "
+                "images for NaN."
+            )
 
     def save(self, folder: Path | None) -> None:
         """Write the checkpoint under a temporary name, then rename it: a killed run finds the old or the new one."""
@@ -164,18 +208,18 @@ class _Session:
             "optimiser": self.optimiser.state_dict(),
             "schedule": self.schedule.state_dict(),
             "best": self.best,
-            "progress": json.dumps([self.epoch, self.stale, self.best_loss, self.history, asdict(self.settings)]),
+            "progress": json.dumps([self.epoch, self.stale, self.best_loss, self.history, self.origin]),
         }
         torch.save(state, folder / "checkpoint.tmp")
         os.replace(folder / "checkpoint.tmp", folder / "checkpoint.pt")
 
     def resume(self, folder: Path | None) -> None:
-        """Go on from the checkpoint, if there is one of the same settings."""
+        """Go on from the checkpoint, if there is one of the same settings and seed."""
         if folder is None or not (folder / "checkpoint.pt").is_file():
             return
-        state: dict[str, Any] = torch.load(folder / "checkpoint.pt", weights_only=True)
-        epoch, stale, best_loss, history, settings = json.loads(state["progress"])
-        if settings != asdict(self.settings):
+        state: dict[str, Any] = torch.load(folder / "checkpoint.pt", weights_only=True, map_location="cpu")
+        epoch, stale, best_loss, history, origin = json.loads(state["progress"])
+        if origin != self.origin:
             return
         self.epoch, self.stale, self.best_loss, self.history = epoch, stale, best_loss, history
         self.model.load_state_dict(state["model"])
@@ -192,7 +236,7 @@ def augment(x: Images, settings: TrainSettings, generator: torch.Generator) -> I
         torch.Size([2, 1, 8, 8])
     """
     if settings.flip:
-        mirrored = torch.rand(len(x), generator=generator) < 0.5
+        mirrored = (torch.rand(len(x), generator=generator) < 0.5).to(x.device)
         x = torch.where(mirrored.reshape(-1, *(1,) * (x.dim() - 1)), x.flip(-1), x)
     reach = int(settings.shift * min(x.shape[2:]))
     if reach == 0:
@@ -201,7 +245,7 @@ def augment(x: Images, settings: TrainSettings, generator: torch.Generator) -> I
         moves = torch.randint(-reach, reach + 1, (len(x),), generator=generator)
         place = (torch.arange(x.shape[axis]) + moves[:, None]).clamp_(0, x.shape[axis] - 1)
         shape = [len(x), *(x.shape[a] if a == axis else 1 for a in range(1, x.dim()))]
-        x = x.gather(axis, place.reshape(shape).expand(x.shape))
+        x = x.gather(axis, place.to(x.device).reshape(shape).expand(x.shape))
     return x
 
 
@@ -213,10 +257,10 @@ def _batches(order: Tensor, size: int) -> list[Tensor]:
     return parts
 
 
-def _class_weights(labels: Tensor, settings: TrainSettings) -> Tensor | None:
+def _class_weights(labels: Tensor, settings: TrainSettings, like: Tensor) -> Tensor | None:
     if not settings.class_weights:
         return None
-    counts = labels.bincount().float()
+    counts = labels.bincount(minlength=like.shape[1]).to(like)
     return counts.sum() / (len(counts) * counts.clamp_min(1))
 
 

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import difflib
 import importlib
-from collections.abc import Callable
+import os
+import sys
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from medaegis._errors import DataError, InputError, MedaegisError, require
+from medaegis._errors import DataError, InputError, MedaegisError, is_a, is_int, require
 from medaegis._types import Images
+from medaegis.models._frozen import seeded
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -45,7 +50,14 @@ class Normalised(nn.Module):
 
 
 class LoadReport(NamedTuple):
-    """What happened to a state dict: key names that were loaded, missing from it, unknown to the model, or of another shape."""
+    """What happened to a state dict.
+
+    Attributes:
+        loaded: names of the tensors that were loaded.
+        missing: names that the model has and the file lacks.
+        unexpected: names that the file has and the model lacks.
+        reshaped: names that both have, with different shapes; not loaded.
+    """
 
     loaded: tuple[str, ...]
     missing: tuple[str, ...]
@@ -77,27 +89,26 @@ def build_model(
         name: a torchvision classifier (`resnet18`, `resnet50`, `vgg16` …), `small-resnet`, or `package.module:factory`,
             a function without required arguments that returns the user's module (images in [0, 1] to logits).
         classes: number of classes k; the last dense layer of a torchvision network is replaced to match.
-        weights: None for random initialisation, `"imagenet"` for torchvision's own (downloaded once), or the path of a state
-            dict (`.pth` or `.safetensors`); it may be partial, what is missing and unexpected is reported.
-        seed: seed of the initialisation.
+        weights: None for random initialisation, `"imagenet"` for torchvision's own (downloaded once), or the path of a
+            state dict (`.pth` or `.safetensors`); it may be partial, what is missing and unexpected is reported.
+        seed: seed of the initialisation, also of what a factory draws from torch's global generator.
         channels: channels of the images, for `small-resnet`.
 
     Returns:
         The network in evaluation mode and the report on its weights.
 
     Raises:
-        InputError: the name is unknown.
+        InputError: the name is unknown, or the factory cannot be used.
         DataError: weights cannot be read or downloaded, or none of their names fits.
 
     Example:
         >>> build_model("small-resnet", classes=2).model(torch.rand(1, 3, 32, 32)).shape
         torch.Size([1, 2])
     """
-    require(isinstance(classes, int) and classes >= 2, "classes", "build_model", "an int >= 2", classes)
-    if ":" in name:
-        return _with_weights(load_factory(name), weights)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    require(is_int(classes) and classes >= 2, "classes", "build_model", "an int >= 2", classes)
+    with seeded(seed, torch.device("cpu")):
+        if ":" in name:
+            return _with_weights(load_factory(name), weights)
         if name == "small-resnet":
             from medaegis.models._small_resnet import SmallResNet
 
@@ -106,7 +117,9 @@ def build_model(
 
 
 def load_factory(reference: str) -> nn.Module:
-    """The user's own network, from `package.module:factory`.
+    """The user's own network, from `package.module:factory`; modules in the current directory are found too.
+
+    Torch's global random state is as before afterwards, whatever the factory draws.
 
     Raises:
         InputError: it cannot be imported, is not callable, raises, or does not return an `nn.Module`.
@@ -117,11 +130,12 @@ def load_factory(reference: str) -> nn.Module:
     """
     module_name, _, attribute = reference.partition(":")
     try:
-        factory: Callable[[], Any] = getattr(importlib.import_module(module_name), attribute)
-        model = factory()
+        with _current_directory_importable(), torch.random.fork_rng(devices=[]):
+            factory: Callable[[], Any] = getattr(importlib.import_module(module_name), attribute)
+            model = factory()
     except MedaegisError:
         raise
-    except Exception as error:  # noqa: BLE001  # the user's code may raise anything, and the text must say so
+    except Exception as error:  # the user's code may raise anything, and the text must say so
         raise InputError(
             f"`model` {reference!r} could not be made: {type(error).__name__}: {error}. "
             "Give package.module:factory, importable from here, callable without arguments."
@@ -130,11 +144,27 @@ def load_factory(reference: str) -> nn.Module:
     return model.eval()
 
 
+@contextmanager
+def _current_directory_importable() -> Generator[None]:
+    """What `python -m` does and a console script does not: look for modules in the current directory first."""
+    here = os.getcwd()
+    sys.path.insert(0, here)
+    importlib.invalidate_caches()
+    try:
+        yield
+    finally:
+        if here in sys.path:
+            sys.path.remove(here)
+
+
 def _torchvision(name: str, classes: int, weights: str | Path | None) -> Built:
     from torchvision import models as zoo
 
-    known = [known for known in zoo.list_models(module=zoo)]
-    require(name in known, "model", "build_model", "a torchvision classifier, small-resnet or package.module:factory", name)
+    known = list(zoo.list_models(module=zoo))
+    close = difflib.get_close_matches(name.lower(), [*known, "small-resnet"], n=3)
+    fix = f"Did you mean {' or '.join(close)}?" if close else "See torchvision.models.list_models()."
+    rule = "a torchvision classifier, small-resnet or package.module:factory"
+    require(name in known, "model", "build_model", rule, name, fix)
     state: dict[str, Tensor] | None = None
     if weights == "imagenet":
         state = _download(name)
@@ -151,7 +181,7 @@ def _download(name: str) -> dict[str, Tensor]:
 
     try:
         return dict(zoo.get_model_weights(name)["DEFAULT"].get_state_dict(progress=True, check_hash=True))
-    except OSError as error:
+    except (OSError, RuntimeError) as error:  # no connection; a download whose hash is wrong
         raise DataError(
             f"The pretrained weights of {name} could not be downloaded ({error}). Without internet, give a file: "
             "weights=PATH, or put torchvision's file into torch's hub cache (torch.hub.get_dir() + '/checkpoints')."
@@ -173,11 +203,24 @@ def read_state(path: str | Path) -> dict[str, Tensor]:
 
             return load_file(file)
         state = torch.load(file, weights_only=True, map_location="cpu")
-    except Exception as error:  # noqa: BLE001  # torch.load and safetensors raise many kinds; all mean the same here
-        raise DataError(f"The weights file {file} cannot be read as a state dict: {error}") from error
-    state = state.get("state_dict", state) if isinstance(state, dict) else state
-    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
+    except Exception as error:  # torch.load and safetensors raise many kinds; all mean the same here
+        raise DataError(
+            f"The weights file {file} cannot be read as a state dict ({type(error).__name__}). "
+            "Save torch.save(model.state_dict(), PATH), not the whole model."
+        ) from error
+    return _state_of(state, file)
+
+
+def _state_of(content: object, file: Path) -> dict[str, Tensor]:
+    state: Any = content.get("state_dict", content) if isinstance(content, dict) else content
+    if not isinstance(state, dict):
         raise DataError(f"The weights file {file} holds {type(state).__name__}, not a state dict of tensors.")
+    other = [str(key) for key, value in state.items() if not isinstance(value, Tensor)]
+    if other:
+        raise DataError(
+            f"The weights file {file} holds more than tensors ({', '.join(other[:4])}), so it is no state dict. "
+            "Save the inner state dict alone, or under the key state_dict."
+        )
     return {str(key).removeprefix("module."): value for key, value in state.items()}
 
 
@@ -194,7 +237,9 @@ def load_partial(model: nn.Module, state: dict[str, Tensor], *, source: str) -> 
     own = {k: v for k, v in model.state_dict().items() if not k.endswith("num_batches_tracked")}
     fits = {key: value for key, value in state.items() if key in own and own[key].shape == value.shape}
     if not fits:
-        raise DataError(f"None of the {len(state)} names in {source} fits the network; it expects names like {list(own)[:3]}.")
+        raise DataError(
+            f"None of the {len(state)} names in {source} fits the network; it expects names like {list(own)[:3]}."
+        )
     model.load_state_dict({key: value.to(own[key].dtype) for key, value in fits.items()}, strict=False)
     reshaped = tuple(key for key in state if key in own and key not in fits)
     missing = tuple(key for key in own if key not in state)
@@ -203,13 +248,14 @@ def load_partial(model: nn.Module, state: dict[str, Tensor], *, source: str) -> 
 
 
 def _with_weights(model: nn.Module, weights: str | Path | None) -> Built:
-    require(weights != "imagenet", "weights", "build_model", "a path, or None, for a network outside torchvision", weights)
+    rule = "a path, or None, for a network outside torchvision"
+    require(weights != "imagenet", "weights", "build_model", rule, weights)
     report = None if weights is None else load_partial(model, read_state(weights), source=str(weights))
     return Built(model.eval(), report)
 
 
 def replace_head(network: nn.Module, classes: int) -> None:
-    """Replace the last dense layer, or the 1x1 convolution that some networks have instead, by one with `classes` outputs.
+    """Replace the last dense layer, or the 1x1 convolution that some networks have instead, for `classes` classes.
 
     Raises:
         InputError: the network has neither.
@@ -221,7 +267,7 @@ def replace_head(network: nn.Module, classes: int) -> None:
     """
     for name, module in reversed(list(network.named_modules())):
         if isinstance(module, nn.Linear):
-            network.set_submodule(name, nn.Linear(module.in_features, classes, bias=module.bias is not None))
+            network.set_submodule(name, nn.Linear(module.in_features, classes, bias=is_a(module.bias, Tensor)))
             return
         if isinstance(module, nn.Conv2d) and module.out_channels == 1000:
             network.set_submodule(name, nn.Conv2d(module.in_channels, classes, module.kernel_size))  # pyright: ignore[reportArgumentType]  # kernel_size is typed loosely

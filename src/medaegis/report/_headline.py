@@ -118,7 +118,8 @@ def _catches(table: Sequence[Row], scope: Scope, auc: Row) -> str:
     row = lookup(table, scope, "TPR@90", auc.detector, auc.hfc)
     if row is None or not math.isfinite(row.value):
         return ""
-    return f"; at the price of rejecting 10\u00a0% of clean images {row.detector} catches {_with_interval(row)} of attacked ones"
+    price = "at the price of rejecting 10\u00a0% of clean images"
+    return f"; {price} {row.detector} catches {_with_interval(row)} of attacked ones"
 
 
 def _unmeasured(table: Sequence[Row], scope: Scope, names: Sequence[str]) -> str:

@@ -1,0 +1,92 @@
+"""What `medaegis doctor` looks at."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+DATA_VARIABLE = "MEDAEGIS_DATA"
+TORCH_RANGE = (2, 11)
+
+
+class Finding(NamedTuple):
+    """One line of the doctor: what was looked at, whether it is good, and what was found."""
+
+    name: str
+    good: bool
+    text: str
+
+
+def examine() -> Iterator[Finding]:
+    """Look at the installation, one finding after the other; the self-test comes last and takes a few seconds.
+
+    Example:
+        >>> next(iter(examine())).name
+        'medaegis'
+    """
+    import torch
+
+    from medaegis._version import __version__
+    from medaegis.experiment._outputs import PACKAGES, package_versions
+
+    yield Finding("medaegis", True, f"{__version__}, Python {platform.python_version()}, {platform.platform()}")
+    major, minor = (int(part) for part in torch.__version__.split(".")[:2])
+    versions = ", ".join(f"{name} {number}" for name, number in package_versions(PACKAGES).items())
+    yield Finding("packages", (major, minor) >= TORCH_RANGE, f"{versions} (torch 2.11 or later is supported)")
+    yield _device()
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    yield Finding("threads", torch.get_num_threads() <= cores, f"torch uses {torch.get_num_threads()} of {cores} cores")
+    yield _precision()
+    yield _data()
+    yield _recipes()
+    yield _self_test()
+
+
+def _device() -> Finding:
+    import torch
+
+    if torch.cuda.is_available():
+        return Finding("device", True, f"cuda: {torch.cuda.get_device_name()}")
+    return Finding("device", True, "cpu (no CUDA device; everything works, larger recipes take longer)")
+
+
+def _precision() -> Finding:
+    import torch
+
+    tf32 = torch.backends.cuda.matmul.allow_tf32
+    text = "TF32 is on for matrix products: steps of 0.02/256 would be lost" if tf32 else "float32, TF32 off"
+    return Finding("precision", not tf32, text)
+
+
+def _data() -> Finding:
+    folder = Path(os.environ.get(DATA_VARIABLE, "../shared/data"))
+    if not folder.is_dir():
+        return Finding("data", True, f"no folder {folder} (set {DATA_VARIABLE}); phantoms need none")
+    names = sorted(entry.name for entry in folder.iterdir() if entry.is_dir())
+    return Finding("data", True, f"{folder.resolve()}: {', '.join(names)}")
+
+
+def _recipes() -> Finding:
+    from medaegis.experiment import find_recipes
+
+    names = list(find_recipes())
+    return Finding("recipes", bool(names), ", ".join(names) or "none: install the package (pip install .)")
+
+
+def _self_test() -> Finding:
+    """A linear model has a known best attack: x - eps sign(w)."""
+    import torch
+
+    import medaegis as ma
+
+    net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 2))
+    x = torch.full((2, 1, 8, 8), 0.5)
+    attack = ma.attack.bim(eps=4 / 256, steps=4)
+    made = ma.run_attack(attack, net, x, torch.tensor([0, 0]), target=torch.tensor([1, 1]))
+    weight = net[1].weight.detach()
+    expected = x + 4 / 256 * (weight[1] - weight[0]).sign().reshape(1, 1, 8, 8)
+    good = bool(torch.equal(made.x, expected))
+    return Finding("self-test", good, "BIM finds the known optimum of a linear model" if good else "BIM misses the optimum")

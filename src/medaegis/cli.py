@@ -1,0 +1,161 @@
+"""The command line: few verbs; everything else is a recipe's setting. Heavy imports wait until a verb needs them."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from pathlib import Path
+from typing import Any
+
+import click
+
+from medaegis._errors import MedaegisError
+from medaegis._version import __version__
+
+
+class _Group(click.Group):
+    """A group that prints our own errors as one text, and a stop as a hint that the same command goes on."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except MedaegisError as error:
+            click.secho("error: ", fg="red", bold=True, nl=False, err=True)
+            click.echo(str(error), err=True)
+            sys.exit(2)
+        except KeyboardInterrupt:
+            click.echo("\nStopped. What was finished is kept: the same command goes on from there.", err=True)
+            sys.exit(130)
+
+
+@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="medaegis")
+def main() -> None:
+    """How far can an attacker get with a medical-image classifier, and would its detectors notice?
+
+    Start with `medaegis demo`. Everything runs on models and data that you own.
+    """
+
+
+def _run_options(command: Any) -> Any:
+    for option in (
+        click.option("--out", type=click.Path(file_okay=False), help="Folder of the run. Default: runs/RECIPE."),
+        click.option("--tiny", is_flag=True, help="The recipe's small version, for a first look."),
+        click.option("--set", "changes", multiple=True, metavar="KEY=VALUE", help="Change a setting; may be repeated."),
+        click.option("--device", default=None, help="cpu or cuda. Default: cuda where there is one."),
+        click.option("--quiet", is_flag=True, help="No progress bars."),
+    ):
+        command = option(command)
+    return command
+
+
+@main.command()
+@click.argument("recipe")
+@click.option("--data", type=click.Path(), help="Folder of images, for recipes that need one.")
+@click.option("--model", help="torchvision name or package.module:factory of your own network.")
+@_run_options
+def run(recipe: str, data: str | None, model: str | None, **options: Any) -> None:
+    """Run RECIPE, or finish it if it was stopped; leaves table.csv, cases.parquet, manifest.json and report.html."""
+    _run(recipe, data, model, **options)
+
+
+@main.command()
+@_run_options
+def demo(**options: Any) -> None:
+    """The whole story on synthetic images: the same as `medaegis run demo`."""
+    _run("demo", None, None, **options)
+
+
+def _run(
+    name: str,
+    data: str | None,
+    model: str | None,
+    *,
+    out: str | None,
+    tiny: bool,
+    changes: tuple[str, ...],
+    device: str | None,
+    quiet: bool,
+) -> None:
+    from medaegis.experiment import find_recipe, parse_changes, run_recipe
+
+    settings = parse_changes(changes) | ({} if model is None else {"model": model})
+    if model is not None and ":" in model and "epochs" not in settings:
+        settings["epochs"] = 0
+        _say(f"{model} is taken as trained; --set epochs=N trains it.")
+    recipe = find_recipe(name)
+    show = sys.stderr.isatty() and not quiet
+    with warnings.catch_warnings():
+        warnings.showwarning = _print_warning
+        done = run_recipe(
+            recipe, data=data, out=out, tiny=tiny, changes=settings, device=_device(device), progress=show, say=_say
+        )
+    click.echo(f"{done.computed} stages computed, {done.found} found in the store.")
+    _print_table(done.out)
+    click.echo(f"Report: {done.report}")
+
+
+def _say(line: str) -> None:
+    click.echo(line, err=True)
+
+
+def _print_warning(message: Warning | str, *_rest: Any, **_named: Any) -> None:
+    click.echo(f"warning: {message}", err=True)
+
+
+def _device(name: str | None) -> str:
+    import torch
+
+    available = torch.cuda.is_available()
+    if name is not None and name.startswith("cuda") and not available:
+        raise MedaegisError("`--device cuda` needs a CUDA device, and torch finds none. Leave it out to run on the CPU.")
+    if name is not None and not name.startswith("cuda") and name != "cpu":
+        raise MedaegisError(f"`--device` must be cpu or cuda, got {name!r}.")
+    return name or ("cuda" if available else "cpu")
+
+
+def _print_table(out: Path) -> None:
+    from medaegis.report import text_table
+
+    click.echo(text_table(out))
+
+
+@main.command("list")
+@click.option("--settings", "name", metavar="RECIPE", help="Show the settings of one recipe.")
+def list_(name: str | None) -> None:
+    """List the recipes, or the settings of one."""
+    from medaegis.experiment import find_recipe, find_recipes
+
+    if name is None:
+        for recipe in find_recipes().values():
+            click.echo(f"{recipe.name:<20} {recipe.paper or '':<40} {recipe.title}")
+        return
+    recipe = find_recipe(name)
+    for field, info in type(recipe.settings).model_fields.items():
+        click.echo(f"{field:<14} {getattr(recipe.settings, field)!s:<32} {info.description or ''}")
+
+
+@main.command()
+@click.argument("run_folder", type=click.Path(file_okay=False))
+def report(run_folder: str) -> None:
+    """Draw the report of RUN_FOLDER again, from its stored results."""
+    from medaegis.report import render_report
+
+    click.echo(f"Report: {render_report(Path(run_folder))}")
+
+
+@main.command()
+def doctor() -> None:
+    """Versions, device, threads, data that is found, and a short self-test."""
+    from medaegis._doctor import examine
+
+    healthy = True
+    for finding in examine():
+        healthy &= finding.good
+        click.echo(f"{'ok  ' if finding.good else 'BAD '} {finding.name:<16} {finding.text}")
+    if not healthy:
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

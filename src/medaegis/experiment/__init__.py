@@ -1,0 +1,28 @@
+"""Experiments: stages whose results are kept, recipes that plan them, and the runner."""
+
+from medaegis.experiment._content import Content, Row
+from medaegis.experiment._context import Context
+from medaegis.experiment._hiding import HidingSettings, hiding_plan
+from medaegis.experiment._recipe import Plan, Recipe, Settings, find_recipe, find_recipes, parse_changes
+from medaegis.experiment._run import Finished, run_recipe
+from medaegis.experiment._stage import Result, Stage
+from medaegis.experiment._store import Store
+
+__all__ = [
+    "Content",
+    "Context",
+    "Finished",
+    "HidingSettings",
+    "Plan",
+    "Recipe",
+    "Result",
+    "Row",
+    "Settings",
+    "Stage",
+    "Store",
+    "find_recipe",
+    "find_recipes",
+    "hiding_plan",
+    "parse_changes",
+    "run_recipe",
+]

@@ -1,0 +1,83 @@
+"""What a finished run has to say, before it becomes files: rows, scores, pictures and facts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from torch import Tensor
+
+from medaegis.measure import Estimate
+
+
+class Row(NamedTuple):
+    """One line of table.csv; value and interval in percent, `published` None where the papers have no such figure."""
+
+    dataset: str
+    model: str
+    attack: str
+    eps: str
+    hfc: str
+    detector: str
+    metric: str
+    value: float
+    ci_low: float
+    ci_high: float
+    n: int
+    published: float | None
+
+
+def percent(estimate: Estimate) -> dict[str, Any]:
+    """An estimate as the last columns of a row.
+
+    Example:
+        >>> percent(Estimate(0.5, 0.25, 0.75, 4))
+        {'value': 50.0, 'ci_low': 25.0, 'ci_high': 75.0, 'n': 4}
+    """
+    value, low, high = (100 * end for end in estimate[:3])
+    return {"value": value, "ci_low": low, "ci_high": high, "n": estimate.n}
+
+
+class GalleryColumn(NamedTuple):
+    """One attack on every case of the gallery.
+
+    Attributes:
+        facts: title, attack, eps, hfc, predictions, probabilities and verdicts, as gallery.json has them.
+        images: (m, c, h, w).
+    """
+
+    facts: dict[str, Any]
+    images: Tensor
+
+
+class Gallery(NamedTuple):
+    """A few cases as pictures.
+
+    Attributes:
+        cases: name, label, prediction and probability of each.
+        clean: (m, c, h, w).
+        columns: one for each attack.
+    """
+
+    cases: list[dict[str, Any]]
+    clean: Tensor
+    columns: list[GalleryColumn]
+
+
+@dataclass(frozen=True)
+class Content:
+    """Everything that goes into a run folder.
+
+    Args:
+        rows: the table.
+        cases: per-case scores, one dictionary a line of cases.parquet.
+        facts: what the plan adds to manifest.json: data, model, checks, warnings, differs, adaptive.
+        gallery: pictures, or None.
+        embedding: lines of embedding.parquet: x, y, group, case.
+    """
+
+    rows: list[Row]
+    cases: list[dict[str, Any]]
+    facts: dict[str, Any]
+    gallery: Gallery | None = None
+    embedding: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])

@@ -1,0 +1,212 @@
+"""From the stored results of a hiding experiment to table rows, per-case scores, pictures and facts."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from medaegis.data import Dataset
+from medaegis.experiment._content import Content, Gallery, GalleryColumn, Row, percent
+from medaegis.experiment._context import Context
+from medaegis.experiment._hiding_checks import weakness_checks
+from medaegis.measure import Estimate, auc, share, threshold_at, tpr_at_tnr
+
+if TYPE_CHECKING:
+    from medaegis.experiment._hiding import HidingPlan, Variant
+
+TNR = 0.90
+SHOWN_A_CLASS = 2
+
+
+class _Part(NamedTuple):
+    """One set of images: scores by detector and predicted classes."""
+
+    scores: dict[str, NDArray[np.float64]]
+    predicted: NDArray[np.int64]
+
+
+def hiding_content(plan: HidingPlan, context: Context) -> Content:
+    """Everything that goes into the run folder of a hiding experiment."""
+    view = _View(plan, context)
+    rows = [*view.classifier_rows()]
+    for variant in plan.variants:
+        rows += view.variant_rows(variant)
+    return Content(rows, view.case_rows(), view.facts(), view.gallery(), view.embedding())
+
+
+class _View:
+    """The stored results of one plan, opened once."""
+
+    def __init__(self, plan: HidingPlan, context: Context) -> None:
+        self.plan, self.context = plan, context
+        self.data: Dataset = plan.classifier.split.images.dataset(context)
+        self.split = plan.cases.split(context)
+        self.test = self.split.test
+        self.groups = [self.data.groups[i] for i in self.test]
+        self.labels = [d.label for d in plan.clean.detectors]
+        stored = context.get(plan.clean).tensors
+        self.held, self.clean = self._part(stored, "calibration"), self._part(stored, "clean")
+        self.thresholds = {d: threshold_at(self.held.scores[d], tnr=TNR) for d in self.labels}
+
+    def _part(self, tensors: dict[str, Tensor], part: str) -> _Part:
+        scores = {d: tensors[f"{part}.{d}"].double().numpy() for d in self.labels}
+        return _Part(scores, tensors[f"{part}.logits"].argmax(dim=1).numpy())
+
+    def _row(self, metric: str, figure: Estimate, where: dict[str, str], detector: str = "") -> Row:
+        key = (where["eps"], where["hfc"], detector, metric)
+        named = {"dataset": self.plan.dataset, "model": self.plan.settings.model, "detector": detector, **where}
+        return Row(metric=metric, published=self.plan.published.get(key), **named, **percent(figure))
+
+    def classifier_rows(self) -> list[Row]:
+        """Clean accuracy and AUC on Test, as its stage stored them."""
+        figures: dict[str, list[float]] = self.context.get(self.plan.classifier).info["test"]
+        where = {"attack": "", "eps": "", "hfc": ""}
+        return [
+            self._row(name, Estimate(*(end / 100 for end in ends[:3]), int(ends[3])), where)
+            for name, ends in figures.items()
+        ]
+
+    def where(self, variant: Variant) -> dict[str, str]:
+        """Attack, budget and HFC of a variant, as table columns."""
+        choice = variant.attacked.choice
+        hfc = "with" if variant.attacked.bank else "without"
+        return {"attack": choice.preset.upper(), "eps": choice.eps, "hfc": hfc}
+
+    def variant_rows(self, variant: Variant) -> list[Row]:
+        """Adv. Acc, then each detector's figures."""
+        where, tensors = self.where(variant), self.context.get(variant.scores).tensors
+        fooled = self.context.get(variant.attacked).tensors["fooled"].numpy()
+        rows = [self._row("Adv. Acc", share(fooled, groups=self.groups), where)]
+        attacked, noisy = self._part(tensors, "adversarial"), self._part(tensors, "noise")
+        for detector in self.labels:
+            scores = (attacked.scores[detector], noisy.scores[detector])
+            figures = self._figures(detector, *scores, fooled)
+            rows += [self._row(metric, figure, where, detector) for metric, figure in figures.items()]
+        return rows
+
+    def _figures(
+        self,
+        detector: str,
+        attacked: NDArray[np.float64],
+        noisy: NDArray[np.float64],
+        fooled: NDArray[np.bool_],
+    ) -> dict[str, Estimate]:
+        clean, held = self.clean.scores[detector], self.held.scores[detector]
+        once, threshold = self.groups, self.thresholds[detector]
+        both = np.concatenate([clean, noisy])
+        return {
+            "AUC": auc(clean, attacked, groups=once * 2),
+            "TPR@90": tpr_at_tnr(held, attacked, tnr=TNR, groups=once),
+            "AUC vs clean+noise": auc(both, attacked, groups=once * 3),
+            "undetected": share(fooled & (attacked <= threshold), groups=once),
+            "TNR achieved": share(clean <= threshold, groups=once),
+        }
+
+    def case_rows(self) -> list[dict[str, Any]]:
+        """One line for each case, kind of image and detector."""
+        rows = self._lines(self.clean, "clean", {"attack": "", "eps": "", "hfc": ""}, None)
+        for variant in self.plan.variants:
+            tensors, where = self.context.get(variant.scores).tensors, self.where(variant)
+            fooled = self.context.get(variant.attacked).tensors["fooled"].tolist()
+            rows += self._lines(self._part(tensors, "noise"), "noise", where, None)
+            rows += self._lines(self._part(tensors, "adversarial"), "adversarial", where, fooled)
+        return rows
+
+    def _lines(
+        self, part: _Part, kind: str, where: dict[str, str], fooled: list[bool] | None
+    ) -> list[dict[str, Any]]:
+        classes = self.data.class_names
+        return [
+            {"case": self.data.names[place], "group": self.data.groups[place], "kind": kind, "detector": detector}
+            | {"label": classes[self.data.labels[place]], "prediction": classes[part.predicted[i]], **where}
+            | {"score": float(part.scores[detector][i]), "threshold": self.thresholds[detector]}
+            | {"fooled": None if fooled is None else fooled[i]}
+            for detector in self.labels
+            for i, place in enumerate(self.test)
+        ]
+
+    def gallery(self) -> Gallery:
+        """The first cases of each class under the shown attacks."""
+        from medaegis.experiment._hiding import shown_variants
+
+        y = self.data.labels[self.test]
+        rows = np.concatenate([np.flatnonzero(y == c)[:SHOWN_A_CLASS] for c in np.unique(y)])
+        logits = self.context.get(self.plan.clean).tensors["clean.logits"]
+        names, classes = self.data.names, self.data.class_names
+        cases = [
+            {"name": names[self.test[r]], "label": classes[y[r]], **self._said(logits, r)}
+            for r in rows.tolist()
+        ]
+        shown = shown_variants(self.plan.variants, self.plan.settings.eps)
+        return Gallery(cases, self.data.tensor(self.test[rows]), [self._column(v, rows.tolist()) for v in shown])
+
+    def _said(self, logits: Tensor, row: int) -> dict[str, Any]:
+        probability = logits[row].softmax(dim=0)
+        best = int(probability.argmax())
+        return {"prediction": self.data.class_names[best], "probability": float(probability[best])}
+
+    def _column(self, variant: Variant, rows: list[int]) -> GalleryColumn:
+        made, tensors = self.context.get(variant.attacked).tensors, self.context.get(variant.scores).tensors
+        said = [self._said(tensors["adversarial.logits"], r) for r in rows]
+        verdicts = [
+            {d: bool(tensors[f"adversarial.{d}"][r] > self.thresholds[d]) for d in self.labels} for r in rows
+        ]
+        facts = {"title": variant.attacked.title, **self.where(variant), "verdicts": verdicts}
+        facts |= {"predictions": [s["prediction"] for s in said], "probabilities": [s["probability"] for s in said]}
+        return GalleryColumn(facts, made["x"][torch.tensor(rows)])
+
+    def embedding(self) -> list[dict[str, Any]]:
+        """The stored t-SNE with the group of each dot."""
+        stored = self.context.get(self.plan.embedding)
+        groups = [f"clean, {self.data.class_names[label]}" for label in self.data.labels[self.test]]
+        for scores in self.plan.embedding.attacks:
+            groups += [scores.attacked.title] * len(self.test)
+        names = [self.data.names[i] for i in self.test] * (1 + len(self.plan.embedding.attacks))
+        points = stored.tensors["points"].tolist()
+        return [
+            {"x": float(x), "y": float(y), "group": group, "case": name}
+            for (x, y), group, name in zip(points, groups, names, strict=True)
+        ]
+
+    def facts(self) -> dict[str, Any]:
+        """Data, model, checks and differences, for manifest.json."""
+        from medaegis.experiment._hiding import budget_facts
+
+        images, split = self.plan.classifier.split.images, self.plan.classifier.split.split(self.context)
+        parts = {name: len(index) for name, index in split._asdict().items()}
+        parts |= {"adv_train": len(self.split.train), "adv_test": len(self.test)}
+        counts = np.bincount(self.data.labels, minlength=len(self.data.class_names))
+        notes = [f"{note.name}: {note.text}" for note in self.data.notes]
+        return {
+            "data": {
+                "source": images.source,
+                "root": images.root,
+                "fingerprint": images.content or f"{images.n} phantoms drawn with seed {images.seed}",
+                "n": len(self.data),
+                "classes": dict(zip(self.data.class_names, counts.tolist(), strict=True)),
+                "split": parts | {"by": self.plan.settings.split},
+                "skipped": [skipped._asdict() for skipped in self.data.skipped],
+            },
+            "model": self._model(),
+            "adaptive": True,
+            "checks": weakness_checks(self.plan, self.context),
+            "warnings": notes,
+            "differs": list(self.plan.differs),
+            "attack": budget_facts(self.plan.settings),
+            "history": self.context.get(self.plan.classifier).info["history"],
+        }
+
+    def _model(self) -> dict[str, str]:
+        classifier = self.plan.classifier
+        loaded = str(self.context.get(classifier).info["loaded"])
+        weights = classifier.weights or "random initialisation"
+        return {
+            "name": classifier.model,
+            "weights": weights,
+            "weights_hash": classifier.weights_hash,
+            "loaded": loaded,
+        }

@@ -1,0 +1,121 @@
+"""A finished run as files: table.csv, cases.parquet, pictures, embedding and manifest.json."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet
+
+from medaegis.experiment._content import Content, Gallery, Row
+from medaegis.experiment._store import write_text
+
+PACKAGES = ("torch", "torchvision", "numpy", "scipy", "scikit-learn", "pillow", "pyarrow", "safetensors", "matplotlib")
+_TABLE = pa.schema(
+    [(n, pa.string()) for n in Row._fields[:7]]
+    + [(n, pa.float64()) for n in ("value", "ci_low", "ci_high")]
+    + [("n", pa.int64()), ("published", pa.float64())]
+)
+_CASES = pa.schema(
+    [(n, pa.string()) for n in ("case", "group", "label", "attack", "eps", "hfc", "kind")]
+    + [("fooled", pa.bool_()), ("prediction", pa.string()), ("detector", pa.string())]
+    + [("score", pa.float64()), ("threshold", pa.float64())]
+)
+
+
+def write_outputs(out: Path, content: Content, manifest: dict[str, Any]) -> None:
+    """Write a run's files, each under a temporary name and then renamed; the manifest comes last.
+
+    Args:
+        out: the run's folder; made if needed.
+        content: what the plan collected.
+        manifest: facts of the run itself; the content's own facts are added.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    table = pa.Table.from_pylist([row._asdict() for row in content.rows], schema=_TABLE)
+    _atomically(out / "table.csv", lambda path: pyarrow.csv.write_csv(table, path))
+    cases = pa.Table.from_pylist(content.cases, schema=_CASES)
+    _atomically(out / "cases.parquet", lambda path: pyarrow.parquet.write_table(cases, path))
+    if content.embedding:
+        points = pa.Table.from_pylist(content.embedding)
+        _atomically(out / "embedding.parquet", lambda path: pyarrow.parquet.write_table(points, path))
+    if content.gallery:
+        _write_gallery(out, content.gallery)
+    write_text(out / "manifest.json", json.dumps(manifest | content.facts, indent=1))
+
+
+def _write_gallery(out: Path, gallery: Gallery) -> None:
+    from safetensors.torch import save_file
+
+    tensors = {"clean": gallery.clean.contiguous()}
+    tensors |= {f"adversarial.{j}": column.images.contiguous() for j, column in enumerate(gallery.columns)}
+    _atomically(out / "gallery.safetensors", lambda path: save_file(tensors, path))
+    facts = {"cases": gallery.cases, "columns": [column.facts for column in gallery.columns]}
+    write_text(out / "gallery.json", json.dumps(facts))
+
+
+def _atomically(path: Path, write: Callable[[Path], object]) -> None:
+    temporary = path.with_name(f".{path.name}.tmp")
+    write(temporary)
+    os.replace(temporary, path)
+
+
+def environment(device: str) -> dict[str, Any]:
+    """Versions, platform, device, threads and commit, for a manifest.
+
+    Example:
+        >>> environment("cpu")["device"]
+        'cpu'
+    """
+    import torch
+
+    from medaegis._version import __version__
+
+    return {
+        "medaegis": __version__,
+        "versions": package_versions(PACKAGES),
+        "python": platform.python_version(),
+        "platform": f"{platform.system()} {platform.machine()}",
+        "device": device if device == "cpu" else f"{device} ({torch.cuda.get_device_name(device)})",
+        "threads": torch.get_num_threads(),
+        "commit": _commit(),
+        "command": " ".join(Path(word).name if i == 0 else word for i, word in enumerate(sys.argv)),
+    }
+
+
+def package_versions(names: Sequence[str]) -> dict[str, str]:
+    """Installed versions; packages that are not there are left out.
+
+    Example:
+        >>> package_versions(["no-such-package"])
+        {}
+    """
+    found: dict[str, str] = {}
+    for name in names:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def _commit() -> str | None:
+    """The commit of the checkout that this package runs from, with "+changes" where files differ; None elsewhere."""
+    folder = Path(__file__).parent
+    try:
+        run = [
+            subprocess.run(["git", "-C", str(folder), *words], capture_output=True, text=True, check=True, timeout=10)
+            for words in (["rev-parse", "HEAD"], ["ls-files", "--error-unmatch", __file__], ["status", "--porcelain"])
+        ]
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return run[0].stdout.strip()[:12] + ("+changes" if run[2].stdout.strip() else "")

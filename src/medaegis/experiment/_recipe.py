@@ -1,0 +1,138 @@
+"""A recipe: named settings and a plan of stages; found through the entry point group `medaegis.recipes`."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib.metadata import entry_points
+from typing import Any, Protocol
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from medaegis._errors import InputError, MedaegisError
+from medaegis.experiment._content import Content
+from medaegis.experiment._context import Context
+from medaegis.experiment._stage import Stage
+
+GROUP = "medaegis.recipes"
+
+
+class Settings(BaseModel):
+    """The base of every recipe's settings: frozen, and an unknown name is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Plan(Protocol):
+    """An interface: what a recipe will compute, and how a finished computation becomes the contents of a run folder."""
+
+    @property
+    def stages(self) -> tuple[Stage, ...]:
+        """The stages whose results are needed; their inputs follow by themselves."""
+        ...
+
+    def collect(self, context: Context) -> Content:
+        """Table, scores, pictures and facts from stored results."""
+        ...
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """One table or figure.
+
+    Args:
+        name: what the command line calls it.
+        title: the report's title.
+        question: one sentence: what the run asks.
+        settings: the default settings; `--set` changes fields, `tiny` is a set of such changes.
+        plan: from settings to a plan; checks data and settings before any long work.
+        tiny: changes that make it run in CI.
+        paper: the table or figure it reproduces, or None.
+
+    Example:
+        >>> sorted(find_recipes())[:1]
+        ['chest-xray-small']
+    """
+
+    name: str
+    title: str
+    question: str
+    settings: Settings
+    plan: Callable[[Any], Plan]
+    tiny: Mapping[str, Any]
+    paper: str | None = None
+
+    def with_changes(self, changes: Mapping[str, Any], *, tiny: bool = False) -> Settings:
+        """The settings with changes, each checked.
+
+        Raises:
+            InputError: an unknown setting or a value that does not fit, with the nearest known name.
+        """
+        merged = self.settings.model_dump() | (dict(self.tiny) if tiny else {}) | dict(changes)
+        try:
+            return type(self.settings).model_validate(merged)
+        except ValidationError as error:
+            raise InputError(_explained(error, self)) from None
+
+
+def parse_changes(pairs: tuple[str, ...]) -> dict[str, Any]:
+    """`key=value` pairs as a dictionary; commas make a list.
+
+    Raises:
+        InputError: a pair has no "=".
+
+    Example:
+        >>> parse_changes(("eps=1/256,2/256", "epochs=3"))
+        {'eps': ['1/256', '2/256'], 'epochs': '3'}
+    """
+    found: dict[str, Any] = {}
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        if not equals or not name:
+            raise InputError(f"`--set` must be key=value, as in eps=1/256, got {pair!r}.")
+        found[name.strip()] = value.split(",") if "," in value else value
+    return found
+
+
+def find_recipes() -> dict[str, Recipe]:
+    """All installed recipes by name, this package's and third parties'.
+
+    Raises:
+        MedaegisError: an installed recipe cannot be imported; the text names it.
+    """
+    found: dict[str, Recipe] = {}
+    for entry in entry_points(group=GROUP):
+        try:
+            found[entry.name] = entry.load()
+        except ImportError as error:
+            raise MedaegisError(f"The installed recipe {entry.name} ({entry.value}) cannot be imported: {error}") from error
+    return dict(sorted(found.items()))
+
+
+def find_recipe(name: str) -> Recipe:
+    """A recipe by name.
+
+    Raises:
+        InputError: there is none; the text names the nearest.
+    """
+    known = find_recipes()
+    if name in known:
+        return known[name]
+    near = difflib.get_close_matches(name, known, n=1)
+    hint = f" Did you mean {near[0]}?" if near else ""
+    raise InputError(f"There is no recipe {name!r}.{hint} `medaegis list` shows: {', '.join(known)}.")
+
+
+def _explained(error: ValidationError, recipe: Recipe) -> str:
+    known = list(type(recipe.settings).model_fields)
+    lines: list[str] = []
+    for item in error.errors():
+        name = str(item["loc"][0])
+        if item["type"] == "extra_forbidden":
+            near = difflib.get_close_matches(name, known, n=1)
+            hint = f"did you mean {near[0]}?" if near else f"it has {', '.join(known)}."
+            lines.append(f"The recipe {recipe.name} has no setting {name!r}: {hint}")
+        else:
+            lines.append(f"The setting `{name}` of {recipe.name} got {item.get('input')!r}: {item['msg']}.")
+    return "\n".join(lines)

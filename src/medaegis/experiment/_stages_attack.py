@@ -1,0 +1,213 @@
+"""Stages that attack AdvTest, and score detectors on what came out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from fractions import Fraction
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from medaegis import attack as attacks
+from medaegis._errors import require
+from medaegis._types import Tapped
+from medaegis.attack import Attack, AttackResult, matched_noise, run_attack
+from medaegis.detect import Detector, make_detector
+from medaegis.experiment._context import Context
+from medaegis.experiment._stage import Result, Stage
+from medaegis.experiment._stages_data import cases_at
+from medaegis.experiment._stages_model import AdversarialCases, Bank, TrainFeatures, features_of
+from medaegis.models import PENULTIMATE
+
+PRESETS = ("fgsm", "bim", "pgd", "noise")
+
+
+@dataclass(frozen=True)
+class AttackChoice:
+    """An attack by name and settings, as a recipe states it.
+
+    Args:
+        preset: one of `PRESETS`.
+        eps: budget as a fraction, "1/256".
+        steps: number of steps; None takes the preset's own.
+    """
+
+    preset: str
+    eps: str
+    steps: int | None = None
+
+    def build(self) -> Attack:
+        """The attack.
+
+        Raises:
+            InputError: unknown preset or bad setting.
+        """
+        require(self.preset in PRESETS, "attack", "recipe", f"one of {PRESETS}", self.preset)
+        options: dict[str, Any] = {"eps": float(Fraction(self.eps))}
+        if self.steps is not None and self.preset in ("bim", "pgd"):
+            options["steps"] = self.steps
+        return getattr(attacks, self.preset)(**options)
+
+
+@dataclass(frozen=True)
+class Attacked(Stage):
+    """Adversarial images of AdvTest, towards the next class, without or with HFC.
+
+    Args:
+        cases: AdvTest and the classifier.
+        choice: the attack.
+        bank: normal features to hide among, or None for the conventional attack.
+        weight: factor of HFC.
+        seed: of random starts.
+    """
+
+    cases: AdversarialCases
+    choice: AttackChoice
+    bank: Bank | None = None
+    weight: float = 1.0
+    seed: int = 0
+
+    @property
+    def title(self) -> str:
+        """What pictures and bars call it."""
+        return f"{self.choice.preset.upper()} {self.choice.eps}" + (" + HFC" if self.bank else "")
+
+    def compute(self, context: Context) -> Result:
+        """Attack every case of AdvTest."""
+        attack = self.choice.build()
+        if self.bank is not None:
+            attack = attack.plus(attacks.hfc(self.bank.bank(context), weight=self.weight))
+        classifier = self.cases.classifier
+        x, y = cases_at(classifier.split.images.dataset(context), self.cases.split(context).test)
+        model = classifier.load(context)
+        classes = context.get(classifier).tensors["test_logits"].shape[1]
+        made = run_attack(
+            attack,
+            model,
+            x,
+            y,
+            target=(y + 1) % classes,
+            generator=torch.Generator().manual_seed(self.seed),
+            batch_size=context.batch_size,
+            progress=context.progress,
+        )
+        return _stored(made)
+
+
+def _stored(made: AttackResult) -> Result:
+    tensors = {name: value for name, value in made._asdict().items() if isinstance(value, Tensor)}
+    return Result(tensors, {"steps": made.steps})
+
+
+@dataclass(frozen=True)
+class DetectorChoice:
+    """A detector by name and settings, as a recipe states it.
+
+    Args:
+        kind: a name that `medaegis.detect.make_detector` knows.
+        options: its settings.
+        title: what tables call it; the kind by default.
+    """
+
+    kind: str
+    options: tuple[tuple[str, Any], ...] = ()
+    title: str = ""
+
+    @property
+    def label(self) -> str:
+        """What tables call it."""
+        return self.title or self.kind
+
+    def build(self) -> Detector:
+        """The detector, not fitted."""
+        return make_detector(self.kind, **dict(self.options))
+
+
+DETECTORS = (DetectorChoice("KD"), DetectorChoice("MAHA"))
+
+
+@dataclass(frozen=True)
+class CleanScores(Stage):
+    """Scores of AdvTrain (calibration) and AdvTest, both clean, by detectors fitted on Train features."""
+
+    features: TrainFeatures
+    cases: AdversarialCases
+    detectors: tuple[DetectorChoice, ...] = field(default=DETECTORS)
+
+    def compute(self, context: Context) -> Result:
+        """Fit on Train, score what nobody has seen."""
+        split = self.cases.split(context)
+        images = self.features.classifier.split.images.dataset(context)
+        fitted = fit_detectors(self.features, self.detectors, context)
+        tensors: dict[str, Tensor] = {}
+        for part, index in (("calibration", split.train), ("clean", split.test)):
+            tapped = features_of(self.features.classifier.load(context), images.tensor(index), context)
+            tensors |= {f"{part}.{label}": s for label, s in score_all(fitted, tapped).items()}
+            tensors |= {f"{part}.logits": tapped.logits, f"{part}.penultimate": tapped.features[PENULTIMATE]}
+        return Result(tensors, {})
+
+
+@dataclass(frozen=True)
+class AttackScores(Stage):
+    """Scores of adversarial images and of noise that has each perturbation's size."""
+
+    features: TrainFeatures
+    attacked: Attacked
+    detectors: tuple[DetectorChoice, ...] = field(default=DETECTORS)
+    seed: int = 0
+
+    def compute(self, context: Context) -> Result:
+        """Fit on Train, score the attack's images and their noisy twins."""
+        cases = self.attacked.cases
+        clean, _ = cases_at(cases.classifier.split.images.dataset(context), cases.split(context).test)
+        made = context.get(self.attacked).tensors["x"]
+        noisy = matched_noise(clean, made, generator=torch.Generator().manual_seed(self.seed))
+        fitted = fit_detectors(self.features, self.detectors, context)
+        model = cases.classifier.load(context)
+        tensors: dict[str, Tensor] = {}
+        for part, images in (("adversarial", made), ("noise", noisy)):
+            tapped = features_of(model, images, context)
+            tensors |= {f"{part}.{label}": s for label, s in score_all(fitted, tapped).items()}
+            tensors |= {f"{part}.logits": tapped.logits, f"{part}.penultimate": tapped.features[PENULTIMATE]}
+        return Result(tensors, {})
+
+
+def fit_detectors(
+    features: TrainFeatures, choices: tuple[DetectorChoice, ...], context: Context
+) -> dict[str, Detector]:
+    """Detectors by label, fitted on the Train features of their layers."""
+    layers, labels = features.features(context)
+    return {c.label: _fit(c.build(), Tapped(torch.empty(0), layers), labels) for c in choices}
+
+
+def _fit(detector: Detector, train: Tapped, labels: Tensor) -> Detector:
+    return detector.fit(detector.pick(train.features), labels)
+
+
+def score_all(fitted: dict[str, Detector], tapped: Tapped) -> dict[str, Tensor]:
+    """Scores (n,) of one pass, by detector label."""
+    predicted = tapped.logits.argmax(dim=1)
+    with torch.no_grad():
+        return {label: d.score(d.pick(tapped.features), predicted) for label, d in fitted.items()}
+
+
+@dataclass(frozen=True)
+class Embedding(Stage):
+    """A 2-D t-SNE of penultimate features, clean and adversarial, as HFC-21 Fig. 3(a)."""
+
+    clean: CleanScores
+    attacks: tuple[AttackScores, ...]
+    seed: int = 0
+
+    def compute(self, context: Context) -> Result:
+        """Embed all cases of AdvTest, clean first, then each attack's."""
+        from sklearn.manifold import TSNE
+
+        parts = [context.get(self.clean).tensors["clean.penultimate"]]
+        parts += [context.get(scores).tensors["adversarial.penultimate"] for scores in self.attacks]
+        points = torch.cat(parts).double().numpy()
+        perplexity = min(30.0, max(2.0, (len(points) - 1) / 4))
+        found = TSNE(perplexity=perplexity, init="pca", random_state=self.seed, n_jobs=1).fit_transform(points)
+        return Result({"points": torch.from_numpy(found)}, {"sizes": [len(part) for part in parts]})
+

@@ -1,0 +1,133 @@
+"""Stages from a folder (or a phantom generator) to decoded images and a split by patient."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from medaegis.data import Dataset, Note, Skipped, Split, check_no_leak, fingerprint, list_cases, load_dataset
+from medaegis.data import split_cases, split_from_json, split_to_json
+from medaegis.experiment._context import Context
+from medaegis.experiment._stage import Result, Stage, unkeyed
+
+PHANTOM = "phantom-"
+
+
+@dataclass(frozen=True)
+class Images(Stage):
+    """Decoded images of one source. Make it with `images_stage`, which hashes the files.
+
+    Args:
+        source: a name of `medaegis.data.source_names`.
+        content: hash of the files, or "" for phantoms.
+        size: height and width in pixels.
+        labels: "binary" or "grades".
+        limit: most cases a class, or None.
+        n: number of phantoms.
+        seed: of the phantoms.
+        root: the folder.
+    """
+
+    source: str
+    content: str
+    size: int
+    labels: Literal["binary", "grades"] = "binary"
+    limit: int | None = None
+    n: int = 0
+    seed: int = 0
+    root: str = unkeyed("")
+
+    def compute(self, context: Context) -> Result:
+        """Decode once."""
+        found = load_dataset(
+            self.root or None,
+            source=self.source,
+            size=self.size,
+            labels=self.labels,
+            limit=self.limit,
+            n=self.n or 400,
+            seed=self.seed,
+            progress=context.progress,
+        )
+        info = {name: getattr(found, name) for name in ("class_names", "names", "groups", "official", "skipped", "notes")}
+        return Result({"images": torch.from_numpy(found.images), "labels": torch.from_numpy(found.labels)}, info)
+
+    def dataset(self, context: Context) -> Dataset:
+        """The stored images as a `Dataset`."""
+        tensors, info = context.get(self)
+        return Dataset(
+            tensors["images"].numpy(),
+            tensors["labels"].numpy(),
+            *(tuple(info[name]) for name in ("class_names", "names", "groups", "official")),
+            skipped=tuple(Skipped(*item) for item in info["skipped"]),
+            notes=tuple(Note(*item) for item in info["notes"]),
+        )
+
+
+def images_stage(
+    source: str | None, root: str | Path | None, *, size: int, limit: int | None = None, n: int = 0, seed: int = 0
+) -> Images:
+    """The `Images` stage of a folder, with its source recognised and its files hashed.
+
+    Raises:
+        DataError: the folder cannot be used.
+
+    Example:
+        >>> images_stage("phantom-chest", None, size=64, n=8).content
+        ''
+    """
+    if source is not None and source.startswith(PHANTOM):
+        return Images(source, "", size, n=n, seed=seed)
+    from medaegis.data import detect_source
+    from medaegis.data._sources import check_root
+
+    folder = check_root(root)
+    name = source or detect_source(folder)
+    content = fingerprint(list_cases(folder, source=name).files, folder)
+    return Images(name, content, size, limit=limit, root=str(folder))
+
+
+@dataclass(frozen=True)
+class SplitCases(Stage):
+    """Train, validation and test, by patient or by image; see `medaegis.data.split_cases`."""
+
+    images: Images
+    by: Literal["patient", "image"] = "patient"
+    test_share: float = 0.2
+    validation_share: float = 0.1
+    seed: int = 0
+
+    def compute(self, context: Context) -> Result:
+        """Split and store the names of the cases of each part."""
+        data = self.images.dataset(context)
+        shares = {"test_share": self.test_share, "validation_share": self.validation_share}
+        split = split_cases(data.labels, data.groups, by=self.by, seed=self.seed, **shares)
+        return Result({}, {"split": json.loads(split_to_json(split, data.names))})
+
+    def split(self, context: Context) -> Split:
+        """The stored split, checked again for leaks.
+
+        Raises:
+            LeakError: a case or patient stands on two sides.
+        """
+        data = self.images.dataset(context)
+        split = split_from_json(json.dumps(context.get(self).info["split"]), data.names, Split)
+        check_no_leak(split._asdict(), data.groups, by=self.by)
+        return split
+
+
+def cases_at(data: Dataset, index: np.ndarray[Any, np.dtype[np.int64]]) -> tuple[Tensor, Tensor]:
+    """Images float32 in [0, 1] and labels of some cases.
+
+    Example:
+        >>> from medaegis.data import phantom_dataset
+        >>> cases_at(phantom_dataset("phantom-chest", 4, size=32), np.array([0, 2]))[0].shape
+        torch.Size([2, 3, 32, 32])
+    """
+    return data.tensor(index), torch.as_tensor(data.labels[index])

@@ -1,0 +1,221 @@
+"""Stages from images to a trained classifier, its features and the cases that attacks and detectors work on."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from medaegis._errors import DataError, InputError, require
+from medaegis._types import Tapped
+from medaegis.data import AdversarialSplit, Dataset, check_no_leak, split_adversarial, split_from_json, split_to_json
+from medaegis.density import MixtureBank, fit_bank
+from medaegis.detect import extract
+from medaegis.experiment._context import Context
+from medaegis.experiment._stage import Result, Stage, unkeyed
+from medaegis.experiment._stages_data import SplitCases, cases_at
+from medaegis.measure import auc, share
+from medaegis.models import PENULTIMATE, Cases, Taps, TrainSettings, build_model, frozen, train_classifier
+
+
+@dataclass(frozen=True)
+class Classifier(Stage):
+    """A classifier trained on Train, or the user's own, with its figures on Test.
+
+    Args:
+        split: the cases.
+        model: as `build_model` takes it.
+        weights_hash: hash of the weights' file, "imagenet", or "".
+        train: how to train; None takes the model as its factory returns it (with its weights, if any).
+        seed: of initialisation, order and augmentation.
+        weights: path of the weights, "imagenet", or None.
+    """
+
+    split: SplitCases
+    model: str = "resnet18"
+    weights_hash: str = ""
+    train: TrainSettings | None = field(default_factory=TrainSettings)
+    seed: int = 0
+    weights: str | None = unkeyed(None)
+
+    def compute(self, context: Context) -> Result:
+        """Train and judge."""
+        data, split = self.split.images.dataset(context), self.split.split(context)
+        built = build_model(self.model, classes=len(data.class_names), weights=self.weights, seed=self.seed)
+        model = built.model.to(context.device)
+        _check_classes(model, data, self.model, context)
+        history: tuple[dict[str, float], ...] = ()
+        if self.train is not None:
+            scratch = context.store.scratch(self)
+            parts = [_lazy_cases(data, split.train, context), _lazy_cases(data, split.validation, context)]
+            trained = train_classifier(
+                model, *parts, settings=self.train, seed=self.seed, checkpoint=scratch, progress=context.progress
+            )
+            model.load_state_dict(trained.state)
+            history = trained.history
+        logits = predict(model, data.tensor(split.test), context)
+        loaded = built.report.summary() if built.report else "no weights file"
+        info = {"history": history, "loaded": loaded, "test": _test_figures(logits, data, split.test)}
+        return Result({f"state.{k}": v for k, v in model.state_dict().items()} | {"test_logits": logits}, info)
+
+    def load(self, context: Context) -> nn.Module:
+        """The trained network in evaluation mode on the context's device."""
+        stored = context.get(self)
+        classes = stored.tensors["test_logits"].shape[1]
+        model = build_model(self.model, classes=classes, seed=self.seed).model
+        model.load_state_dict({k.removeprefix("state."): v for k, v in stored.tensors.items() if k.startswith("state.")})
+        return model.to(context.device).eval()
+
+
+def _check_classes(model: nn.Module, data: Dataset, name: str, context: Context) -> None:
+    """Raise `InputError` before any long work if the network does not fit the images or the classes."""
+    try:
+        logits = predict(model, data.tensor(np.arange(1)), context)
+    except RuntimeError as error:
+        raise InputError(f"`model` {name} cannot take images of shape {data.images.shape[1:]}: {error}") from error
+    wanted, got = f"logits of shape (n, {len(data.class_names)})", tuple(logits.shape)
+    require(got == (1, len(data.class_names)), "model", name, f"a network with {wanted}", got, f"Classes: {data.class_names}.")
+
+
+def _lazy_cases(data: Dataset, index: np.ndarray, context: Context) -> Cases:  # pyright: ignore[reportMissingTypeArgument, reportUnknownParameterType]
+    places = torch.as_tensor(index)
+    labels = torch.as_tensor(data.labels[index]).to(context.device)
+    return Cases(lambda rows: data.tensor(places[rows].numpy()).to(context.device), labels)
+
+
+def _test_figures(logits: Tensor, data: Dataset, test: np.ndarray) -> dict[str, list[float]]:  # pyright: ignore[reportMissingTypeArgument, reportUnknownParameterType]
+    """Clean accuracy and (one class against the rest, averaged) AUC, in percent: value, low, high, n."""
+    labels, groups = data.labels[test], [data.groups[i] for i in test]
+    right = share(logits.argmax(dim=1).cpu().numpy() == labels, groups=groups)
+    found = {"clean accuracy": [100 * right.value, 100 * right.low, 100 * right.high, right.n]}
+    probability = logits.softmax(dim=1).cpu().double().numpy()
+    areas = []
+    for label in range(1 if probability.shape[1] == 2 else 0, probability.shape[1]):
+        rest, own = labels != label, labels == label
+        order = [*np.flatnonzero(rest), *np.flatnonzero(own)]
+        patients = [groups[i] for i in order]
+        areas.append(auc(probability[rest, label], probability[own, label], groups=patients))
+    ends = [100 * float(np.mean([area[i] for area in areas])) for i in range(3)]
+    return found | {"clean AUC": [*ends, len(test)]}
+
+
+def predict(model: nn.Module, images: Tensor, context: Context) -> Tensor:
+    """Logits (n, k) on CPU."""
+    with frozen(model), torch.no_grad():
+        parts = [model(batch.to(context.device)).cpu() for batch in images.split(context.batch_size)]
+    return torch.cat(parts)
+
+
+@dataclass(frozen=True)
+class AdversarialCases(Stage):
+    """AdvTrain and AdvTest: the test cases that the classifier gets right, split 70 : 30."""
+
+    classifier: Classifier
+    train_share: float = 0.7
+    seed: int = 0
+
+    def compute(self, context: Context) -> Result:
+        """Drop wrong predictions, split the rest by the same rule as Train and Test."""
+        cases = self.classifier.split
+        data, split = cases.images.dataset(context), cases.split(context)
+        predicted = context.get(self.classifier).tensors["test_logits"].argmax(dim=1).numpy()
+        right = split.test[predicted == data.labels[split.test]]
+        found = split_adversarial(
+            right, data.labels, data.groups, train_share=self.train_share, by=cases.by, seed=self.seed
+        )
+        return Result({}, {"split": json.loads(split_to_json(found, data.names)), "dropped": len(split.test) - len(right)})
+
+    def split(self, context: Context) -> AdversarialSplit:
+        """The stored split, checked against Train for leaks.
+
+        Raises:
+            LeakError: a case or patient stands on two sides.
+        """
+        cases = self.classifier.split
+        data = cases.images.dataset(context)
+        found = split_from_json(json.dumps(context.get(self).info["split"]), data.names, AdversarialSplit)
+        whole = cases.split(context)
+        parts = {"Train": whole.train, "AdvTrain": found.train, "AdvTest": found.test}
+        check_no_leak(parts, data.groups, by=cases.by)
+        return found
+
+
+@dataclass(frozen=True)
+class TrainFeatures(Stage):
+    """Logits and features of every activation and of the penultimate layer on Train."""
+
+    classifier: Classifier
+
+    def compute(self, context: Context) -> Result:
+        """One pass over Train."""
+        cases = self.classifier.split
+        images, labels = cases_at(cases.images.dataset(context), cases.split(context).train)
+        tapped = features_of(self.classifier.load(context), images, context)
+        tensors = {f"layer.{name}": z for name, z in tapped.features.items()}
+        return Result(tensors | {"logits": tapped.logits, "labels": labels}, {"layers": list(tapped.features)})
+
+    def features(self, context: Context) -> tuple[dict[str, Tensor], Tensor]:
+        """Features by layer, in the network's order, the penultimate one last; and labels."""
+        tensors, info = context.get(self)
+        return {name: tensors[f"layer.{name}"] for name in info["layers"]}, tensors["labels"]
+
+
+def features_of(model: nn.Module, images: Tensor, context: Context) -> Tapped:
+    """Logits and features (every activation, then the penultimate layer) of images, on CPU."""
+    names = [*Taps(model).names(images[:1].to(context.device)), PENULTIMATE]
+    with torch.no_grad():
+        parts = [extract(model, batch.to(context.device), names) for batch in images.split(context.batch_size)]
+    layers = {name: torch.cat([part.features[name].cpu() for part in parts]) for name in names}
+    return Tapped(torch.cat([part.logits.cpu() for part in parts]), layers)
+
+
+@dataclass(frozen=True)
+class Bank(Stage):
+    """Gaussian mixtures of the Train features by layer and class; see `medaegis.density.fit_bank`."""
+
+    features: TrainFeatures
+    components: int = 1
+    seed: int = 0
+
+    def compute(self, context: Context) -> Result:
+        """Fit by EM; the penultimate vector is left out where it repeats the last activation."""
+        layers, labels = self.features.features(context)
+        if any(torch.equal(layers[PENULTIMATE], z) for name, z in layers.items() if name != PENULTIMATE):
+            layers = {name: z for name, z in layers.items() if name != PENULTIMATE}
+        generator = torch.Generator().manual_seed(self.seed)
+        bank = fit_bank(layers, labels, components=self.components, generator=generator)
+        return Result(bank.tensors(), {"layers": list(bank.layers)})
+
+    def bank(self, context: Context) -> MixtureBank:
+        """The stored mixtures."""
+        tensors, info = context.get(self)
+        return MixtureBank.from_tensors(tensors, tuple(info["layers"]))
+
+
+def file_hash(path: str | Path | None) -> str:
+    """Hash of a weights file's content; "imagenet" and None stand for themselves.
+
+    Raises:
+        DataError: the file cannot be read.
+
+    Example:
+        >>> file_hash(None), file_hash("imagenet")
+        ('', 'imagenet')
+    """
+    if path is None or path == "imagenet":
+        return str(path or "")
+    try:
+        with Path(path).open("rb") as file:
+            return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
+    except OSError as error:
+        raise DataError(f"The weights file {path} cannot be read: {error.strerror}.") from error
+
+
+def settings_of(train: TrainSettings | None) -> dict[str, object]:
+    """Training settings as JSON values, for the manifest."""
+    return {} if train is None else asdict(train)

@@ -1,0 +1,51 @@
+"""The main figures of a run as plain text, for the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from medaegis.report._read import Row, read_run
+from medaegis.report._tables import Scope, detectors_of, lookup, number, scopes, variants_of
+
+SHOWN = ("AUC", "TPR@90", "undetected")
+
+
+def text_table(run_dir: Path) -> str:
+    """The classifier's and detectors' figures of a finished run, one block a budget.
+
+    Args:
+        run_dir: the folder that a recipe filled.
+
+    Raises:
+        DataError: the folder or one of its files is missing or damaged.
+
+    Example:
+        >>> print(text_table(Path("runs/demo")))  # doctest: +SKIP
+    """
+    table = read_run(run_dir).table
+    clean = [f"{row.metric} {_figure(row)}" for row in table if row.metric.startswith("clean")]
+    lines = [f"{table[0].dataset}, {table[0].model}: " + ", ".join(clean)] if table else []
+    for scope in scopes(table):
+        lines += ["", *_block(table, scope)]
+    return "\n".join([*lines, "", "Percent, with 95 % bootstrap intervals; (paper: …) is the published figure."])
+
+
+def _block(table: Sequence[Row], scope: Scope) -> list[str]:
+    variants = variants_of(table, scope)
+    names = [f"{variant} HFC" if variant else "" for variant in variants]
+    lines = [f"{scope.attack} {scope.eps}".ljust(22) + "".join(name.ljust(40) for name in names)]
+    found = [lookup(table, scope, "Adv. Acc", variant=variant) for variant in variants]
+    lines.append("  " + "Adv. Acc".ljust(20) + "".join(_figure(row).ljust(40) for row in found))
+    for detector in detectors_of(table, scope):
+        for metric in SHOWN:
+            rows = [lookup(table, scope, metric, detector, variant) for variant in variants]
+            lines.append("  " + f"{detector} {metric}".ljust(20) + "".join(_figure(row).ljust(40) for row in rows))
+    return [line.rstrip() for line in lines]
+
+
+def _figure(row: Row | None) -> str:
+    if row is None:
+        return "-"
+    published = "" if row.published != row.published else f" (paper: {number(row.published)})"
+    return f"{number(row.value)} [{number(row.ci_low)}, {number(row.ci_high)}] n={row.n}{published}"

@@ -1,0 +1,73 @@
+"""Settings are checked by name and value before anything runs; recipes are found by name."""
+
+from __future__ import annotations
+
+import pytest
+
+from medaegis import InputError
+from medaegis.experiment import HidingSettings, Recipe, find_recipe, find_recipes, hiding_plan, parse_changes
+from medaegis.experiment._stage import distinct
+
+RECIPE = Recipe("r", "t", "q", HidingSettings(), lambda settings: hiding_plan(settings, dataset="d"), {"epochs": 2})
+
+
+def test_installed_recipes_are_found() -> None:
+    assert {"demo", "chest-xray-small"} <= set(find_recipes())
+
+
+def test_unknown_recipe_names_the_nearest() -> None:
+    with pytest.raises(InputError, match="Did you mean chest-xray-small"):
+        find_recipe("chest-xray-smal")
+
+
+def test_set_parses_lists_and_refuses_other_text() -> None:
+    assert parse_changes(("eps=1/256,2/256", "model=a:b")) == {"eps": ["1/256", "2/256"], "model": "a:b"}
+    with pytest.raises(InputError, match="key=value"):
+        parse_changes(("eps",))
+
+
+def test_changes_come_after_tiny() -> None:
+    settings = RECIPE.with_changes({"seed": "3"}, tiny=True)
+    assert (settings.epochs, settings.seed) == (2, 3)  # pyright: ignore[reportAttributeAccessIssue]
+    assert RECIPE.with_changes({"epochs": "5"}, tiny=True).epochs == 5  # pyright: ignore[reportAttributeAccessIssue]
+
+
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        ({"epoch": "3"}, "no setting 'epoch'.*did you mean epochs"),
+        ({"epochs": "many"}, "`epochs` of r got 'many'"),
+        ({"eps": "8"}, "8/256"),
+        ({"eps": ["1/256", "x"]}, "fraction"),
+        ({"split": "case"}, "`split`"),
+        ({"components": "0"}, "`components`"),
+    ],
+)
+def test_bad_settings_are_named(change: dict[str, object], text: str) -> None:
+    with pytest.raises(InputError, match=text):
+        RECIPE.with_changes(change)
+
+
+def test_the_same_budget_twice_is_refused() -> None:
+    settings = HidingSettings(source="phantom-chest", model="small-resnet", eps=("1/256", "1/256"))
+    with pytest.raises(InputError, match="different budgets"):
+        hiding_plan(settings, dataset="d")
+
+
+def test_variants_share_everything_but_the_attack() -> None:
+    settings = HidingSettings(source="phantom-chest", model="small-resnet", eps=("1/256", "2/256", "4/256"))
+    plan = hiding_plan(settings, dataset="d")
+    names = [stage.name for stage in distinct(plan.stages)]
+    assert names.count("Attacked") == 6
+    assert all(names.count(name) == 1 for name in ("Images", "SplitCases", "Classifier", "TrainFeatures", "Bank"))
+
+
+def test_seed_and_budget_change_keys_and_workers_do_not() -> None:
+    def keys(**changes: object) -> list[str]:
+        plan = hiding_plan(HidingSettings(source="phantom-chest", model="small-resnet", **changes), dataset="d")  # pyright: ignore[reportArgumentType]
+        return [stage.key for stage in plan.stages]
+
+    assert keys() == keys()
+    assert not set(keys(seed=1)) & set(keys())
+    assert keys(eps="2/256")[0] == keys()[0]
+    assert keys(eps="2/256")[1] != keys()[1]

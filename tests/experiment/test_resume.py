@@ -1,0 +1,64 @@
+"""A run that is killed at any moment resumes, and its table is the undisturbed one's, byte for byte."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+SETTINGS = ("--set", "epochs=3", "--set", "cases=160", "--set", "size=32")
+
+
+def start(out: Path, *more: str) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "medaegis.cli", "demo", "--tiny", "--quiet", "--out", str(out), *SETTINGS, *more]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
+    )
+
+
+def finish(out: Path) -> str:
+    process = start(out)
+    text, _ = process.communicate(timeout=300)
+    assert process.returncode == 0, text
+    return text
+
+
+def kill_after(out: Path, seconds: float) -> bool:
+    """Kill a run after a while; whether it was still running."""
+    process = start(out)
+    try:
+        process.communicate(timeout=seconds)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+        return True
+    return False
+
+
+def kill_and_compare(tmp_path: Path, kills: int, seed: int) -> None:
+    clock = time.monotonic()
+    finish(tmp_path / "whole")
+    whole = time.monotonic() - clock
+    draw = random.Random(seed)
+    killed = sum(kill_after(tmp_path / "killed", draw.uniform(0.2, 0.9) * whole) for _ in range(kills))
+    assert killed >= 1
+    text = finish(tmp_path / "killed")
+    assert (tmp_path / "killed" / "table.csv").read_bytes() == (tmp_path / "whole" / "table.csv").read_bytes()
+    assert not list((tmp_path / "killed" / "stages").glob(".partial-*"))
+    assert "0 stages computed" in finish(tmp_path / "killed"), text
+
+
+def test_killed_run_resumes_to_the_same_table(tmp_path: Path) -> None:
+    kill_and_compare(tmp_path, kills=2, seed=1)
+
+
+@pytest.mark.slow
+def test_run_killed_ten_times_resumes_to_the_same_table(tmp_path: Path) -> None:
+    kill_and_compare(tmp_path, kills=10, seed=2)

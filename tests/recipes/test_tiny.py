@@ -1,0 +1,54 @@
+"""Every recipe's tiny version runs from data to report, and a second run computes nothing."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pyarrow.csv
+import pyarrow.parquet
+import pytest
+
+from medaegis.experiment import find_recipe, run_recipe
+
+COLUMNS = "dataset model attack eps hfc detector metric value ci_low ci_high n published".split()
+DATA = Path(os.environ.get("MEDAEGIS_DATA", Path(__file__).parents[3] / "shared" / "data"))
+
+
+def check_run(out: Path) -> None:
+    table = pyarrow.csv.read_csv(out / "table.csv")
+    assert table.column_names == COLUMNS
+    rows = table.to_pylist()
+    assert {row["metric"] for row in rows} >= {"AUC", "TPR@90", "Adv. Acc", "clean AUC", "undetected"}
+    assert {row["hfc"] for row in rows if row["attack"]} == {"without", "with"}
+    assert all(row["ci_low"] - 1e-9 <= row["value"] <= row["ci_high"] + 1e-9 for row in rows)
+    assert all(row["n"] > 0 for row in rows)
+    cases = pyarrow.parquet.read_table(out / "cases.parquet").to_pylist()
+    assert {case["kind"] for case in cases} == {"clean", "noise", "adversarial"}
+    manifest = json.loads((out / "manifest.json").read_text())
+    assert manifest["versions"]["torch"]
+    assert manifest["data"]["split"]["by"] == "patient"
+    page = (out / "report.html").read_text()
+    assert "<html" in page
+    assert "http" not in page.split("<body")[0].replace("http-equiv", "")
+
+
+def test_demo(tmp_path: Path) -> None:
+    recipe = find_recipe("demo")
+    done = run_recipe(recipe, out=tmp_path, tiny=True)
+    assert done.computed > 10
+    assert done.found == 0
+    check_run(tmp_path)
+    first = (tmp_path / "table.csv").read_bytes()
+    again = run_recipe(recipe, out=tmp_path, tiny=True)
+    assert again.computed == 0
+    assert (tmp_path / "table.csv").read_bytes() == first
+
+
+@pytest.mark.real_data
+def test_chest_xray_small(tmp_path: Path) -> None:
+    if not (DATA / "chest_xray").is_dir():
+        pytest.skip(f"no chest X-rays in {DATA}: set MEDAEGIS_DATA")
+    run_recipe(find_recipe("chest-xray-small"), data=DATA / "chest_xray", out=tmp_path, tiny=True)
+    check_run(tmp_path)

@@ -1,0 +1,66 @@
+"""The command line as a user meets it: quick help, clear errors, no stack trace."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from medaegis.cli import main
+
+
+def run(*words: str) -> tuple[int, str]:
+    result = CliRunner().invoke(main, list(words), catch_exceptions=False)
+    return result.exit_code, result.output
+
+
+def test_help_is_quick_and_loads_no_torch() -> None:
+    code = "import sys, medaegis.cli; assert 'torch' not in sys.modules; medaegis.cli.main(['--help'])"
+    times: list[float] = []
+    for _ in range(3):
+        start = time.perf_counter()
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+        times.append(time.perf_counter() - start)
+    assert "demo" in done.stdout
+    assert min(times) < 0.5
+
+
+def test_list_names_recipes_and_settings() -> None:
+    code, text = run("list")
+    assert code == 0
+    assert "chest-xray-small" in text
+    code, text = run("list", "--settings", "demo")
+    assert code == 0
+    assert "Gaussian components" in text
+
+
+def test_doctor_passes_its_self_test() -> None:
+    code, text = run("doctor")
+    assert code == 0, text
+    assert "known optimum" in text
+
+
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        (("run", "no-such-recipe"), "There is no recipe"),
+        (("run", "demo", "--set", "epoch=1"), "did you mean epochs"),
+        (("run", "demo", "--set", "eps=8"), "8/256"),
+        (("run", "chest-xray-small"), "--data"),
+        (("run", "chest-xray-small", "--data", "/no/such/folder"), "/no/such/folder"),
+        (("run", "demo", "--device", "abacus"), "cpu or cuda"),
+        (("run", "demo", "--model", "no_such_module:net", "--tiny"), "no_such_module"),
+        (("report", "/no/such/run"), "/no/such/run"),
+    ],
+)
+def test_errors_are_one_clear_text(words: tuple[str, ...], text: str, tmp_path: Path) -> None:
+    out = ("--out", str(tmp_path)) if words[0] == "run" else ()
+    code, output = run(*words, *out)
+    assert code == 2
+    assert "error: " in output
+    assert text in output
+    assert "Traceback" not in output
