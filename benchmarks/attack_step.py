@@ -1,7 +1,7 @@
 """Speed of one attack step as a ratio to the floor, in one interleaved run on one thread.
 
-Floor: frozen parameters, gradient of the cross-entropy to the input, on the untouched torchvision model. Ours: one BIM step of
-`run_attack`'s loop (accelerated copy, projection and all), and the same with HFC over all layers.
+Floor: frozen parameters, gradient of the cross-entropy to the input, on the untouched torchvision model. Ours: one
+BIM step of `run_attack`'s loop (accelerated copy, projection and all), and the same with HFC over all layers.
 
     python benchmarks/attack_step.py            # ResNet-50, 256 px, batch 8; writes benchmarks/results/
     python benchmarks/attack_step.py --size 64 --model resnet18 --batch 32
@@ -59,7 +59,7 @@ def our_step(attack: Attack, model: torch.nn.Module, x: torch.Tensor, target: to
 
 
 def bank_for(model: torch.nn.Module, x: torch.Tensor, components: int):
-    """Mixtures over every activation, fitted to made-up features of the right widths: speed does not depend on values."""
+    """Mixtures over every activation, fitted to made-up features: speed does not depend on values."""
     with torch.no_grad():
         widths = {name: z.shape[1] for name, z in Taps(model)(x[:1]).features.items()}
     generator = torch.Generator().manual_seed(0)
@@ -128,7 +128,9 @@ def main() -> None:
 def processor() -> str:
     info = Path("/proc/cpuinfo")
     lines = info.read_text().splitlines() if info.is_file() else []
-    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.processor())
+    return next(
+        (line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.processor()
+    )
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ from medaegis.experiment import HidingSettings, Recipe, hiding_plan
 recipe = Recipe(
     name="demo",
     title="Can an attack hide? A demonstration on synthetic images",
-    question="A small classifier of synthetic chest images is attacked: do two detectors notice, also once the attack hides (HFC)?",
+    question="A small classifier of synthetic chest images is attacked: do detectors notice, also once it hides (HFC)?",
     settings=HidingSettings(
         source="phantom-chest",
         size=176,

@@ -82,11 +82,14 @@ def _self_test() -> Finding:
 
     import medaegis as ma
 
-    net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 2))
+    head = torch.nn.Linear(64, 2)
+    net = torch.nn.Sequential(torch.nn.Flatten(), head)
     x = torch.full((2, 1, 8, 8), 0.5)
     attack = ma.attack.bim(eps=4 / 256, steps=4)
     made = ma.run_attack(attack, net, x, torch.tensor([0, 0]), target=torch.tensor([1, 1]))
-    weight = net[1].weight.detach()
+    weight = head.weight.detach()
     expected = x + 4 / 256 * (weight[1] - weight[0]).sign().reshape(1, 1, 8, 8)
     good = bool(torch.equal(made.x, expected))
-    return Finding("self-test", good, "BIM finds the known optimum of a linear model" if good else "BIM misses the optimum")
+    return Finding(
+        "self-test", good, "BIM finds the known optimum of a linear model" if good else "BIM misses the optimum"
+    )

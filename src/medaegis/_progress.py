@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 
 
 @contextmanager
-def progress_bar(total: int, title: str, *, unit: str, show: bool) -> Iterator[Callable[[int], None]]:
+def progress_bar(total: int, title: str, *, unit: str, show: bool) -> Generator[Callable[[int], None]]:
     """Yield a function that advances the bar by a number of units; it does nothing where `show` is False.
 
     Example:
@@ -20,4 +20,8 @@ def progress_bar(total: int, title: str, *, unit: str, show: bool) -> Iterator[C
     from tqdm import tqdm
 
     with tqdm(total=total, desc=title, unit=unit, leave=False, dynamic_ncols=True) as bar:
-        yield lambda count: bool(bar.update(count)) and None
+
+        def advance(count: int) -> None:
+            bar.update(count)
+
+        yield advance

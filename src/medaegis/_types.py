@@ -13,11 +13,11 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 Images: TypeAlias = Float[Tensor, "n c *space"]
-Labels: TypeAlias = Int[Tensor, "n"]
+Labels: TypeAlias = Int[Tensor, " n"]
 Logits: TypeAlias = Float[Tensor, "n k"]
 Features: TypeAlias = Float[Tensor, "n d"]
-PerCase: TypeAlias = Float[Tensor, "n"]
-Flags: TypeAlias = Bool[Tensor, "n"]
+PerCase: TypeAlias = Float[Tensor, " n"]
+Flags: TypeAlias = Bool[Tensor, " n"]
 LayerFeatures: TypeAlias = Mapping[str, Features]
 
 PIXEL_RANGE = (0.0, 1.0)

@@ -108,7 +108,9 @@ def _device(name: str | None) -> str:
 
     available = torch.cuda.is_available()
     if name is not None and name.startswith("cuda") and not available:
-        raise MedaegisError("`--device cuda` needs a CUDA device, and torch finds none. Leave it out to run on the CPU.")
+        raise MedaegisError(
+            "`--device cuda` needs a CUDA device, and torch finds none. Leave it out to run on the CPU."
+        )
     if name is not None and not name.startswith("cuda") and name != "cpu":
         raise MedaegisError(f"`--device` must be cpu or cuda, got {name!r}.")
     return name or ("cuda" if available else "cpu")

@@ -503,8 +503,18 @@ def test_the_gradient_reaches_the_images(kind: str, network: Net):
     assert torch.autograd.gradcheck(lambda q: detector.score_images(network, q), (x,), atol=1e-4)
     with torch.no_grad():
         assert not detector.score_images(network, x).requires_grad
-        assert not extract(network, x, ["penultimate"]).features["penultimate"].requires_grad
     assert not detector.score_images(network, x.detach()).requires_grad
+
+
+def test_no_graph_is_built_inside_no_grad(network: Net):
+    seen: list[bool] = []
+    network.head.register_forward_hook(lambda *_: seen.append(torch.is_grad_enabled()))
+    x = images(1).requires_grad_()
+    extract(network, x, ["penultimate"])
+    extract(network, x.detach(), ["penultimate"])
+    with torch.no_grad():
+        extract(network, x, ["penultimate"])
+    assert seen == [True, False, False]
 
 
 @pytest.mark.parametrize("kind", DETECTORS)

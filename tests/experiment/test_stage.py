@@ -124,7 +124,7 @@ def test_damaged_result_names_the_folder(tmp_path: Path) -> None:
     store, stage = Store(tmp_path), Number(1)
     Context(store).get(stage)
     (tmp_path / f"Number-{stage.key}" / "tensors.safetensors").write_bytes(b"junk")
-    with pytest.raises(DataError, match="Number-.*Delete that folder"):
+    with pytest.raises(DataError, match=r"Number-.*Delete that folder"):
         store.read(stage)
 
 

@@ -12,7 +12,20 @@ import pytest
 
 from medaegis.experiment import find_recipe, run_recipe
 
-COLUMNS = "dataset model attack eps hfc detector metric value ci_low ci_high n published".split()
+COLUMNS = [
+    "dataset",
+    "model",
+    "attack",
+    "eps",
+    "hfc",
+    "detector",
+    "metric",
+    "value",
+    "ci_low",
+    "ci_high",
+    "n",
+    "published",
+]
 DATA = Path(os.environ.get("MEDAEGIS_DATA", Path(__file__).parents[3] / "shared" / "data"))
 
 

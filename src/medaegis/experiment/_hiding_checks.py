@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
@@ -42,7 +43,7 @@ def _success(variant: Variant, context: Context) -> float:
 def _grows(variants: list[Variant], context: Context, hidden: bool) -> dict[str, Any]:
     rates = [_success(v, context) for v in variants]
     steps = ", ".join(f"{v.attacked.choice.eps}: {100 * r:.1f} %" for v, r in zip(variants, rates, strict=True))
-    passed = all(later >= earlier - MOST_LOST for earlier, later in zip(rates, rates[1:], strict=False))
+    passed = all(later >= earlier - MOST_LOST for earlier, later in itertools.pairwise(rates))
     name = f"More budget, more success ({'with' if hidden else 'without'} HFC)"
     return {"name": name, "passed": passed, "text": f"Success by budget: {steps}."}
 

@@ -65,9 +65,10 @@ class _View:
         """Clean accuracy and AUC on Test, as its stage stored them."""
         figures: dict[str, list[float]] = self.context.get(self.plan.classifier).info["test"]
         where = {"attack": "", "eps": "", "hfc": ""}
+        found = {name: [end / 100 for end in ends[:3]] for name, ends in figures.items()}
         return [
-            self._row(name, Estimate(*(end / 100 for end in ends[:3]), int(ends[3])), where)
-            for name, ends in figures.items()
+            self._row(name, Estimate(value, low, high, int(figures[name][3])), where)
+            for name, (value, low, high) in found.items()
         ]
 
     def where(self, variant: Variant) -> dict[str, str]:
@@ -116,9 +117,7 @@ class _View:
             rows += self._lines(self._part(tensors, "adversarial"), "adversarial", where, fooled)
         return rows
 
-    def _lines(
-        self, part: _Part, kind: str, where: dict[str, str], fooled: list[bool] | None
-    ) -> list[dict[str, Any]]:
+    def _lines(self, part: _Part, kind: str, where: dict[str, str], fooled: list[bool] | None) -> list[dict[str, Any]]:
         classes = self.data.class_names
         return [
             {"case": self.data.names[place], "group": self.data.groups[place], "kind": kind, "detector": detector}
@@ -137,10 +136,7 @@ class _View:
         rows = np.concatenate([np.flatnonzero(y == c)[:SHOWN_A_CLASS] for c in np.unique(y)])
         logits = self.context.get(self.plan.clean).tensors["clean.logits"]
         names, classes = self.data.names, self.data.class_names
-        cases = [
-            {"name": names[self.test[r]], "label": classes[y[r]], **self._said(logits, r)}
-            for r in rows.tolist()
-        ]
+        cases = [{"name": names[self.test[r]], "label": classes[y[r]], **self._said(logits, r)} for r in rows.tolist()]
         shown = shown_variants(self.plan.variants, self.plan.settings.eps)
         return Gallery(cases, self.data.tensor(self.test[rows]), [self._column(v, rows.tolist()) for v in shown])
 
@@ -152,9 +148,7 @@ class _View:
     def _column(self, variant: Variant, rows: list[int]) -> GalleryColumn:
         made, tensors = self.context.get(variant.attacked).tensors, self.context.get(variant.scores).tensors
         said = [self._said(tensors["adversarial.logits"], r) for r in rows]
-        verdicts = [
-            {d: bool(tensors[f"adversarial.{d}"][r] > self.thresholds[d]) for d in self.labels} for r in rows
-        ]
+        verdicts = [{d: bool(tensors[f"adversarial.{d}"][r] > self.thresholds[d]) for d in self.labels} for r in rows]
         facts = {"title": variant.attacked.title, **self.where(variant), "verdicts": verdicts}
         facts |= {"predictions": [s["prediction"] for s in said], "probabilities": [s["probability"] for s in said]}
         return GalleryColumn(facts, made["x"][torch.tensor(rows)])

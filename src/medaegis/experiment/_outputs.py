@@ -8,6 +8,7 @@ import platform
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -42,12 +43,12 @@ def write_outputs(out: Path, content: Content, manifest: dict[str, Any]) -> None
     """
     out.mkdir(parents=True, exist_ok=True)
     table = pa.Table.from_pylist([row._asdict() for row in content.rows], schema=_TABLE)
-    _atomically(out / "table.csv", lambda path: pyarrow.csv.write_csv(table, path))
+    _atomically(out / "table.csv", partial(pyarrow.csv.write_csv, table))
     cases = pa.Table.from_pylist(content.cases, schema=_CASES)
-    _atomically(out / "cases.parquet", lambda path: pyarrow.parquet.write_table(cases, path))
+    _atomically(out / "cases.parquet", partial(pyarrow.parquet.write_table, cases))
     if content.embedding:
         points = pa.Table.from_pylist(content.embedding)
-        _atomically(out / "embedding.parquet", lambda path: pyarrow.parquet.write_table(points, path))
+        _atomically(out / "embedding.parquet", partial(pyarrow.parquet.write_table, points))
     if content.gallery:
         _write_gallery(out, content.gallery)
     write_text(out / "manifest.json", json.dumps(manifest | content.facts, indent=1))
@@ -58,7 +59,7 @@ def _write_gallery(out: Path, gallery: Gallery) -> None:
 
     tensors = {"clean": gallery.clean.contiguous()}
     tensors |= {f"adversarial.{j}": column.images.contiguous() for j, column in enumerate(gallery.columns)}
-    _atomically(out / "gallery.safetensors", lambda path: save_file(tensors, path))
+    _atomically(out / "gallery.safetensors", partial(save_file, tensors))
     facts = {"cases": gallery.cases, "columns": [column.facts for column in gallery.columns]}
     write_text(out / "gallery.json", json.dumps(facts))
 

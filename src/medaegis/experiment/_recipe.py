@@ -106,7 +106,9 @@ def find_recipes() -> dict[str, Recipe]:
         try:
             found[entry.name] = entry.load()
         except ImportError as error:
-            raise MedaegisError(f"The installed recipe {entry.name} ({entry.value}) cannot be imported: {error}") from error
+            raise MedaegisError(
+                f"The installed recipe {entry.name} ({entry.value}) cannot be imported: {error}"
+            ) from error
     return dict(sorted(found.items()))
 
 

@@ -44,8 +44,8 @@ class Stage(ABC):
     """An interface: subclasses are frozen dataclasses whose fields are JSON values or other stages.
 
     The key hashes the class's name and version, the fields that differ from their default, and the keys of input
-    stages. Device, threads and batch size belong to the context and are not in it. Raise `version` when `compute` changes its
-    results.
+    stages. Device, threads and batch size belong to the context and are not in it. Raise `version` when `compute`
+    changes its results.
     """
 
     version: ClassVar[int] = 1

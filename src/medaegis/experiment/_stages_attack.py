@@ -210,4 +210,3 @@ class Embedding(Stage):
         perplexity = min(30.0, max(2.0, (len(points) - 1) / 4))
         found = TSNE(perplexity=perplexity, init="pca", random_state=self.seed, n_jobs=1).fit_transform(points)
         return Result({"points": torch.from_numpy(found)}, {"sizes": [len(part) for part in parts]})
-

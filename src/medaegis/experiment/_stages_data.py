@@ -11,8 +11,19 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from medaegis.data import Dataset, Note, Skipped, Split, check_no_leak, fingerprint, list_cases, load_dataset
-from medaegis.data import split_cases, split_from_json, split_to_json
+from medaegis.data import (
+    Dataset,
+    Note,
+    Skipped,
+    Split,
+    check_no_leak,
+    fingerprint,
+    list_cases,
+    load_dataset,
+    split_cases,
+    split_from_json,
+    split_to_json,
+)
 from medaegis.experiment._context import Context
 from medaegis.experiment._stage import Result, Stage, unkeyed
 
@@ -55,7 +66,9 @@ class Images(Stage):
             seed=self.seed,
             progress=context.progress,
         )
-        info = {name: getattr(found, name) for name in ("class_names", "names", "groups", "official", "skipped", "notes")}
+        info = {
+            name: getattr(found, name) for name in ("class_names", "names", "groups", "official", "skipped", "notes")
+        }
         return Result({"images": torch.from_numpy(found.images), "labels": torch.from_numpy(found.labels)}, info)
 
     def dataset(self, context: Context) -> Dataset:

@@ -68,7 +68,9 @@ class Classifier(Stage):
         stored = context.get(self)
         classes = stored.tensors["test_logits"].shape[1]
         model = build_model(self.model, classes=classes, seed=self.seed).model
-        model.load_state_dict({k.removeprefix("state."): v for k, v in stored.tensors.items() if k.startswith("state.")})
+        model.load_state_dict(
+            {k.removeprefix("state."): v for k, v in stored.tensors.items() if k.startswith("state.")}
+        )
         return model.to(context.device).eval()
 
 
@@ -79,13 +81,24 @@ def _check_classes(model: nn.Module, data: Dataset, name: str, context: Context)
     except RuntimeError as error:
         raise InputError(f"`model` {name} cannot take images of shape {data.images.shape[1:]}: {error}") from error
     wanted, got = f"logits of shape (n, {len(data.class_names)})", tuple(logits.shape)
-    require(got == (1, len(data.class_names)), "model", name, f"a network with {wanted}", got, f"Classes: {data.class_names}.")
+    require(
+        got == (1, len(data.class_names)),
+        "model",
+        name,
+        f"a network with {wanted}",
+        got,
+        f"Classes: {data.class_names}.",
+    )
 
 
 def _lazy_cases(data: Dataset, index: np.ndarray, context: Context) -> Cases:  # pyright: ignore[reportMissingTypeArgument, reportUnknownParameterType]
     places = torch.as_tensor(index)
     labels = torch.as_tensor(data.labels[index]).to(context.device)
-    return Cases(lambda rows: data.tensor(places[rows].numpy()).to(context.device), labels)
+
+    def images(rows: Tensor) -> Tensor:
+        return data.tensor(places[rows].numpy()).to(context.device)
+
+    return Cases(images, labels)
 
 
 def _test_figures(logits: Tensor, data: Dataset, test: np.ndarray) -> dict[str, list[float]]:  # pyright: ignore[reportMissingTypeArgument, reportUnknownParameterType]
@@ -128,7 +141,9 @@ class AdversarialCases(Stage):
         found = split_adversarial(
             right, data.labels, data.groups, train_share=self.train_share, by=cases.by, seed=self.seed
         )
-        return Result({}, {"split": json.loads(split_to_json(found, data.names)), "dropped": len(split.test) - len(right)})
+        return Result(
+            {}, {"split": json.loads(split_to_json(found, data.names)), "dropped": len(split.test) - len(right)}
+        )
 
     def split(self, context: Context) -> AdversarialSplit:
         """The stored split, checked against Train for leaks.

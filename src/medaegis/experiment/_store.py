@@ -47,7 +47,9 @@ class Store:
             info: dict[str, Any] = json.loads((folder / "info.json").read_text())
             tensors: dict[str, Tensor] = load_file(folder / "tensors.safetensors")
         except (OSError, ValueError, SafetensorError) as error:
-            raise DataError(f"The stored result {folder} is damaged ({error}). Delete that folder and run again.") from error
+            raise DataError(
+                f"The stored result {folder} is damaged ({error}). Delete that folder and run again."
+            ) from error
         return Result(tensors, info)
 
     def write(self, stage: Stage, result: Result) -> None:
@@ -58,7 +60,9 @@ class Store:
         target.parent.mkdir(parents=True, exist_ok=True)
         folder = Path(tempfile.mkdtemp(prefix=".writing-", dir=self.root))
         try:
-            save_file({k: v.detach().cpu().contiguous() for k, v in result.tensors.items()}, folder / "tensors.safetensors")
+            save_file(
+                {k: v.detach().cpu().contiguous() for k, v in result.tensors.items()}, folder / "tensors.safetensors"
+            )
             (folder / "info.json").write_text(json.dumps(result.info))
             _rename(folder, target)
         finally:

@@ -24,14 +24,14 @@ class SmallResNet(nn.Module):
         torch.Size([1, 2])
     """
 
-    def __init__(
-        self, classes: int, *, channels: int = 3, widths: Sequence[int] = (16, 32, 64, 128)
-    ) -> None:
+    def __init__(self, classes: int, *, channels: int = 3, widths: Sequence[int] = (16, 32, 64, 128)) -> None:
         super().__init__()
         self.conv1 = nn.Conv2d(channels, widths[0], 5, stride=2, padding=2, bias=False)
         self.bn1 = nn.BatchNorm2d(widths[0])
         self.relu = nn.ReLU(inplace=True)
-        stages = [_block(a, b, first=i == 0) for i, (a, b) in enumerate(zip((widths[0], *widths), widths, strict=False))]
+        stages = [
+            _block(a, b, first=i == 0) for i, (a, b) in enumerate(zip((widths[0], *widths), widths, strict=False))
+        ]
         self.stages = nn.Sequential(*stages)
         self.pool = nn.AdaptiveAvgPool2d(1)
         self.fc = nn.Linear(widths[-1], classes)
