@@ -78,17 +78,13 @@ def test_run_attack_refuses(case) -> None:
         assert caught.match(word)
 
 
-def test_good_arguments_are_taken() -> None:
-    arguments = good()
-    for kind in (torch.uint8, torch.int32, torch.int16):
-        made = run_attack(
-            arguments["attack"],
-            arguments["model"],
-            arguments["x"],
-            arguments["y"].to(kind),
-            target=arguments["target"].to(kind),
-        )
-        assert made.prediction.dtype == torch.int64
+def test_labels_of_any_integer_type_are_taken() -> None:
+    w = world("gray", 2, True, torch.float32)
+    attack = bim(eps=0.01, steps=1)
+    for kind in (torch.uint8, torch.int16, torch.int32):
+        targeted = run_attack(attack, w.net, w.x, w.y.to(kind), target=w.target.to(kind))
+        untargeted = run_attack(attack.plus(hfc(w.bank)), w.net, w.x, w.y.to(kind))
+        assert targeted.prediction.dtype == untargeted.prediction.dtype == torch.int64
 
 
 PRESETS = {

@@ -27,6 +27,7 @@ from medaegis.attack import (
     run_attack,
 )
 from medaegis.attack._random import case_seeds
+from medaegis.attack._run import _Best
 
 
 @pytest.fixture(autouse=True)
@@ -151,6 +152,19 @@ def test_hfc_pulls_features_back() -> None:
     hidden = run_attack(bim(eps=0.05, steps=20).plus(hfc(w.bank)), w.net, w.x, w.y, target=w.target)
     with torch.no_grad():
         assert quadratic(hidden) < 0.9 * quadratic(plain)
+
+
+def test_best_ranks_fooled_before_the_objective() -> None:
+    best = _Best.start(torch.full((1, 1), 9.0))
+    kept = []
+    for number, (value, fooled) in enumerate(
+        [(0.5, False), (0.1, False), (5, True), (3, True), (4, True), (-1, False)]
+    ):
+        best = best.better(torch.full((1, 1), float(number)), torch.tensor([value]), torch.tensor([fooled]))
+        kept.append(int(best.x))
+    assert kept == [0, 1, 2, 3, 3, 3]
+    worse = best.better(torch.zeros(1, 1), torch.tensor([torch.nan]), torch.tensor([True]))
+    assert int(worse.x) == 3
 
 
 def test_seeds_of_the_first_cases_do_not_depend_on_how_many_follow() -> None:

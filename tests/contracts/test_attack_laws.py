@@ -13,6 +13,8 @@ from torch import nn
 
 from contracts.attack_list import ATTACKS, GRADIENT, RANDOM, SETTING_IDS, SETTINGS, SHAPES, STEPS, World, world
 from medaegis.attack import AttackResult, bim, run_attack
+from medaegis.density import fit_bank
+from medaegis.models import Taps, frozen
 
 all_attacks = pytest.mark.parametrize("name", list(ATTACKS))
 gradient_attacks = pytest.mark.parametrize("name", GRADIENT)
@@ -243,7 +245,7 @@ class Gate(nn.Module):
 
     def forward(self, x):
         open_part = (x.flatten(1) - 0.6).relu()
-        return self.dense(open_part.sqrt() if self.root else open_part)
+        return self.dense(open_part.square().sqrt() if self.root else open_part)  # at 0: infinity times 0
 
 
 @pytest.mark.parametrize("name", [name for name in GRADIENT if "hfc" not in name])
@@ -262,6 +264,22 @@ def test_zero_and_nan_gradients_are_counted(name, shape, root) -> None:
     if "pgd" not in name:
         assert torch.equal(result.x[2], x[2])
     assert (result.x[3] - x[3]).abs().max() > 0.029
+
+
+class Brightness(nn.Module):
+    """Its gradient comes back as one number a case, expanded without memory of its own."""
+
+    def forward(self, x):
+        total = x.flatten(1).sum(dim=1)
+        return torch.stack([total, -total], dim=1)
+
+
+@pytest.mark.parametrize("name", [name for name in GRADIENT if "hfc" not in name])
+def test_expanded_gradients(name) -> None:
+    w = world("gray", 2, False)
+    result = attacked(name, w, x=w.x * 0.05, net=Brightness())  # dark: a saturated softmax has no gradient
+    darker = (2 * w.y - 1).double().reshape(-1, 1, 1, 1)
+    assert (result.x - (w.x * 0.05 + 0.03 * darker).clamp(0, 1)).abs().max() < 1e-15
 
 
 class NaNLogits(nn.Module):
@@ -415,6 +433,19 @@ def test_best_is_never_worse_than_any_iterate(name, setting, eps) -> None:
 
 
 # --- agreement with an independent loop
+
+
+def test_features_before_batchnorm_are_those_of_the_untouched_network() -> None:
+    """HFC on a convolution's own result, which folding would change; a hook keeps the second network from folding."""
+    w = world("gray", 2, True)
+    with frozen(w.net), torch.no_grad():
+        features = Taps(w.net, ["0"])(torch.rand(40, *w.x.shape[1:], dtype=float64)).features
+    bank = fit_bank(features, torch.arange(40) % 2, strength=0.1, generator=torch.Generator().manual_seed(0))
+    plain = copy.deepcopy(w.net)
+    plain[1].register_forward_hook(lambda module, inputs, output: None)
+    plain[4].register_forward_hook(lambda module, inputs, output: None)
+    one, two = (attacked("bim+hfc-best", w._replace(bank=bank), net=net) for net in (w.net, plain))
+    assert_same_cases(one, two)
 
 
 @all_settings

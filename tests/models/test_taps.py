@@ -226,5 +226,16 @@ def test_frozen_restores_what_the_network_changes_itself() -> None:
     assert dict(network.named_buffers()).keys() == {"calls", "spread", "replaced"}
 
 
+@pytest.mark.parametrize("precision", ["tf32", "ieee", "none"])
+def test_frozen_computes_in_ieee_float32(monkeypatch, precision) -> None:
+    operators = (torch.backends.cuda.matmul, torch.backends.cudnn.conv, torch.backends.cudnn.rnn)
+    for operator in operators:
+        monkeypatch.setattr(operator, "fp32_precision", precision)
+    before = [operator.fp32_precision for operator in operators]
+    with frozen(nn.Identity()):
+        assert {operator.fp32_precision for operator in operators} == {"ieee"}
+    assert [operator.fp32_precision for operator in operators] == before
+
+
 def test_small_network_of_the_zoo() -> None:
     assert len(Taps(build_model("small-resnet", classes=2).model).names(torch.rand(1, 3, 32, 32))) == 9

@@ -98,7 +98,7 @@ def run_attack(
             x0 = x[rows].detach().to(device)
             goal = Goal(y[rows].long().to(device), None if target is None else target[rows].long().to(device))
             random = CaseRandom.from_seeds(seeds[rows].tolist())
-            made, zero = _attack_batch(attack, taps, fast.memory_format, x0, goal, random, advance)
+            made, zero = attack_batch(attack, taps, fast.memory_format, x0, goal, random, advance)
             parts.append(_judge(attack, judge, made, goal, zero))
     return _joined(parts, x.device, attack.steps)
 
@@ -111,7 +111,7 @@ class _Part(NamedTuple):
     zero_gradient: Tensor
 
 
-def _attack_batch(
+def attack_batch(
     attack: Attack,
     taps: Taps,
     layout: torch.memory_format,
@@ -120,6 +120,7 @@ def _attack_batch(
     random: CaseRandom,
     advance: Callable[[int], None],
 ) -> tuple[Tensor, Tensor]:
+    """Adversarial images of one batch and, for each case, its number of zero gradients; `taps` is on a frozen copy."""
     x0 = x0.contiguous(memory_format=layout)
     region = attack.constraint.around(x0)
     x = region.start(random) if attack.random_start else x0.clone()
