@@ -227,14 +227,19 @@ def test_frozen_restores_what_the_network_changes_itself() -> None:
 
 
 @pytest.mark.parametrize("precision", ["tf32", "ieee", "none"])
-def test_frozen_computes_in_ieee_float32(monkeypatch, precision) -> None:
+def test_frozen_computes_in_ieee_float32(precision) -> None:
     operators = (torch.backends.cuda.matmul, torch.backends.cudnn.conv, torch.backends.cudnn.rnn)
-    for operator in operators:
-        monkeypatch.setattr(operator, "fp32_precision", precision)
-    before = [operator.fp32_precision for operator in operators]
-    with frozen(nn.Identity()):
-        assert {operator.fp32_precision for operator in operators} == {"ieee"}
-    assert [operator.fp32_precision for operator in operators] == before
+    original = [operator.fp32_precision for operator in operators]
+    try:
+        for operator in operators:
+            operator.fp32_precision = precision
+        before = [operator.fp32_precision for operator in operators]
+        with frozen(nn.Identity()):
+            assert {operator.fp32_precision for operator in operators} == {"ieee"}
+        assert [operator.fp32_precision for operator in operators] == before
+    finally:
+        for operator, value in zip(operators, original, strict=True):
+            operator.fp32_precision = value
 
 
 def test_small_network_of_the_zoo() -> None:

@@ -246,6 +246,35 @@ def test_cases_are_checked() -> None:
         train_classifier(network(k=1), good, good, settings=FAST, seed=0)
 
 
+def test_every_epoch_has_an_order_of_its_own() -> None:
+    seen: list[tuple[int, ...]] = []
+    x, y = toy(20, 0)
+    spying = Cases(lambda index: (seen.append(tuple(index.tolist())), x(index))[1], y)
+    train_classifier(network(), spying, toy(12, 1), settings=FAST, seed=3)
+    epochs = [
+        sum(seen[start : start + 4], ()) for start in range(1, 17, 4)
+    ]  # the first call asks for the logits' shape
+    assert all(sorted(epoch) == list(range(20)) for epoch in epochs)
+    assert len(set(epochs)) == 4
+
+
+def test_the_schedule_resumes(tmp_path) -> None:
+    settings = TrainSettings(epochs=6, batch_size=12, patience=1, stop_after=9, learning_rate=1.0)
+    whole = train(Stuck(), settings, n=12)
+    net, calls = Stuck(), [0]
+
+    def kill(module, inputs):
+        calls[0] += module.training
+        if calls[0] == 3:
+            raise Killed
+
+    net.register_forward_pre_hook(kill)
+    with pytest.raises(Killed):
+        train(net, settings, n=12, checkpoint=tmp_path)
+    assert train(Stuck(), settings, n=12, checkpoint=tmp_path).history == whole.history
+    assert [epoch["learning_rate"] for epoch in whole.history] == pytest.approx([1, 1, 0.1, 0.1, 0.01, 0.01])
+
+
 # --- augmentation
 
 

@@ -240,7 +240,7 @@ def load_partial(model: nn.Module, state: dict[str, Tensor], *, source: str) -> 
         raise DataError(
             f"None of the {len(state)} names in {source} fits the network; it expects names like {list(own)[:3]}."
         )
-    model.load_state_dict({key: value.to(own[key].dtype) for key, value in fits.items()}, strict=False)
+    model.load_state_dict(fits, strict=False)
     reshaped = tuple(key for key in state if key in own and key not in fits)
     missing = tuple(key for key in own if key not in state)
     unexpected = tuple(key for key in state if key not in own and not key.endswith("num_batches_tracked"))
