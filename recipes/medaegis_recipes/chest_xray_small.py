@@ -35,9 +35,11 @@ recipe = Recipe(
         ),
     ),
     tiny={
-        "limit": 40,
+        "limit": 100,
         "size": 48,
-        "epochs": 1,
+        "epochs": 8,
+        "train_batch": 16,
+        "learning_rate": 2e-3,
         "eps": ("8/256",),
         "steps": 4,
         "model": "small-resnet",

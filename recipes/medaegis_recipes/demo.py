@@ -24,6 +24,14 @@ recipe = Recipe(
         dataset="Chest phantoms",
         differs=("Synthetic images and a small network: this run shows the mechanism, not the papers' figures.",),
     ),
-    tiny={"cases": 240, "size": 48, "epochs": 6, "learning_rate": 2e-3, "eps": ("8/256",), "steps": 4},
+    tiny={
+        "cases": 240,
+        "size": 48,
+        "epochs": 8,
+        "train_batch": 16,
+        "learning_rate": 2e-3,
+        "eps": ("8/256",),
+        "steps": 4,
+    },
     paper="HFC-21 Table 2 and Fig. 3, on phantoms",
 )

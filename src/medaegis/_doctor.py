@@ -56,9 +56,12 @@ def _device() -> Finding:
 def _precision() -> Finding:
     import torch
 
-    tf32 = torch.backends.cuda.matmul.allow_tf32
-    text = "TF32 is on for matrix products: steps of 0.02/256 would be lost" if tf32 else "float32, TF32 off"
-    return Finding("precision", not tf32, text)
+    from medaegis.models import ieee_float32
+
+    with ieee_float32():
+        convolutions = str(getattr(torch.backends.cudnn, "conv").fp32_precision)  # noqa: B009  # torch's stub lacks it
+    good = convolutions == "ieee"
+    return Finding("precision", good, f"attacks and training compute in {convolutions} float32 (TF32 would lose steps)")
 
 
 def _data() -> Finding:

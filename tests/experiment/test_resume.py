@@ -12,11 +12,9 @@ from pathlib import Path
 
 import pytest
 
-SETTINGS = ("--set", "epochs=3", "--set", "cases=160", "--set", "size=32")
-
 
 def start(out: Path, *more: str) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "medaegis.cli", "demo", "--tiny", "--quiet", "--out", str(out), *SETTINGS, *more]
+    command = [sys.executable, "-m", "medaegis.cli", "demo", "--tiny", "--quiet", "--out", str(out), *more]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     return subprocess.Popen(
         command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True

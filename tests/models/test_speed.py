@@ -12,6 +12,7 @@ from torch.nn import functional
 
 from medaegis import Taps, accelerate, build_model
 from medaegis.models import frozen
+from medaegis.models._speed import use_fast_format
 
 
 @pytest.fixture(autouse=True)
@@ -228,3 +229,27 @@ def test_nan_logits_take_everything_back() -> None:
 def test_zoo_network_behind_its_normalisation() -> None:
     fast = accelerate(build_model("resnet18", classes=2).model, torch.rand(2, 3, 40, 40))
     assert len(fast.folded) == 20
+
+
+def test_fast_format_is_taken_back_from_a_network_that_cannot_bear_it() -> None:
+    class Viewing(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv = nn.Conv2d(3, 4, 3)
+            self.fc = nn.Linear(144, 2)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.fc(self.conv(x).view(len(x), -1))
+
+    net, probe = Viewing(), torch.rand(1, 3, 8, 8)
+    use_fast_format(net, probe)
+    assert net.conv.weight.is_contiguous()
+    assert net(probe).shape == (1, 2)
+
+
+def test_fast_format_changes_no_logit() -> None:
+    net, probe = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(144, 2)), torch.rand(1, 3, 8, 8)
+    before = net(probe)
+    use_fast_format(net, probe)
+    assert not net[0].weight.is_contiguous()
+    torch.testing.assert_close(net(probe), before)

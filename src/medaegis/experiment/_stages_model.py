@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from medaegis._errors import DataError, InputError, require
@@ -21,6 +22,8 @@ from medaegis.experiment._stage import Result, Stage, unkeyed
 from medaegis.experiment._stages_data import SplitCases, cases_at
 from medaegis.measure import auc, share
 from medaegis.models import PENULTIMATE, Cases, Taps, TrainSettings, build_model, frozen, train_classifier
+
+Index = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -91,7 +94,7 @@ def _check_classes(model: nn.Module, data: Dataset, name: str, context: Context)
     )
 
 
-def _lazy_cases(data: Dataset, index: np.ndarray, context: Context) -> Cases:  # pyright: ignore[reportMissingTypeArgument, reportUnknownParameterType]
+def _lazy_cases(data: Dataset, index: Index, context: Context) -> Cases:
     places = torch.as_tensor(index)
     labels = torch.as_tensor(data.labels[index]).to(context.device)
 
@@ -101,7 +104,7 @@ def _lazy_cases(data: Dataset, index: np.ndarray, context: Context) -> Cases:  #
     return Cases(images, labels)
 
 
-def _test_figures(logits: Tensor, data: Dataset, test: np.ndarray) -> dict[str, list[float]]:  # pyright: ignore[reportMissingTypeArgument, reportUnknownParameterType]
+def _test_figures(logits: Tensor, data: Dataset, test: Index) -> dict[str, list[float]]:
     """Clean accuracy and (one class against the rest, averaged) AUC, in percent: value, low, high, n."""
     labels, groups = data.labels[test], [data.groups[i] for i in test]
     right = share(logits.argmax(dim=1).cpu().numpy() == labels, groups=groups)
@@ -138,6 +141,7 @@ class AdversarialCases(Stage):
         data, split = cases.images.dataset(context), cases.split(context)
         predicted = context.get(self.classifier).tensors["test_logits"].argmax(dim=1).numpy()
         right = split.test[predicted == data.labels[split.test]]
+        _check_right(right, split.test, data)
         found = split_adversarial(
             right, data.labels, data.groups, train_share=self.train_share, by=cases.by, seed=self.seed
         )
@@ -158,6 +162,21 @@ class AdversarialCases(Stage):
         parts = {"Train": whole.train, "AdvTrain": found.train, "AdvTest": found.test}
         check_no_leak(parts, data.groups, by=cases.by)
         return found
+
+
+def _check_right(right: Index, test: Index, data: Dataset) -> None:
+    """Raise `DataError` where the classifier gets too few cases of a class right to attack them and fit detectors."""
+    classes = range(len(data.class_names))
+    counts = {
+        data.class_names[c]: (int((data.labels[right] == c).sum()), int((data.labels[test] == c).sum()))
+        for c in classes
+    }
+    poor = ", ".join(f"{good} of {all_} of {name}" for name, (good, all_) in counts.items() if good < 2)
+    if poor:
+        raise DataError(
+            f"The classifier must get at least two test cases of each class right, got {poor}. "
+            "Train it longer (--set epochs=N), on more cases, or check its weights."
+        )
 
 
 @dataclass(frozen=True)

@@ -84,6 +84,32 @@ def _fast_format(model: nn.Module, probe: Tensor) -> torch.memory_format:
     return _FORMATS.get(probe.dim(), torch.contiguous_format) if convolves else torch.contiguous_format
 
 
+def use_fast_format(model: nn.Module, probe: Images) -> None:
+    """On a CPU, put a network's own parameters into channels-last format, where it can run with them.
+
+    Training takes about 3/4 of the time then; values change by rounding only, and shapes not at all.
+
+    Args:
+        model: changed in place.
+        probe: one image (1, c, *space).
+
+    Example:
+        >>> net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Linear(144, 2))
+        >>> use_fast_format(net, torch.rand(1, 3, 8, 8))
+        >>> net[0].weight.is_contiguous(memory_format=torch.channels_last)
+        True
+    """
+    layout = _fast_format(model, probe)
+    if probe.device.type != "cpu" or layout is torch.contiguous_format:
+        return
+    model.to(memory_format=layout)  # pyright: ignore[reportCallIssue]  # torch's stub lacks this overload
+    try:
+        with frozen(model), torch.no_grad():
+            model(probe.clone())
+    except Exception:  # noqa: BLE001  # `.view` on activations raises in this format; the plain one still serves
+        model.to(memory_format=torch.contiguous_format)  # pyright: ignore[reportCallIssue]  # as above
+
+
 def _attempt(duplicate: nn.Module, probe: Tensor, fold: bool, layout: torch.memory_format) -> Accelerated | None:
     try:
         folded = _fold(duplicate, probe) if fold else ()

@@ -18,6 +18,7 @@ from medaegis._errors import NumericsError, is_int, is_number, require
 from medaegis._progress import progress_bar
 from medaegis._types import Images, Labels
 from medaegis.models._frozen import frozen, ieee_float32, seeded
+from medaegis.models._speed import use_fast_format
 
 
 @dataclass(frozen=True)
@@ -117,7 +118,7 @@ def train_classifier(
         >>> len(train_classifier(net, cases, cases, settings=TrainSettings(epochs=2), seed=0).history)
         2
     """
-    one = _check_cases(model, train, validation)
+    one = _prepared(model, train, validation)
     session = _Session(model, settings, seed, _class_weights(train.labels, settings, one))
     session.resume(checkpoint)
     bar = progress_bar(settings.epochs * len(train.labels), "training", unit="image", show=progress)
@@ -133,13 +134,18 @@ def train_classifier(
     return Trained(session.best, tuple(session.history))
 
 
-def _check_cases(model: nn.Module, train: Cases, validation: Cases) -> Tensor:
-    """The logits of one case, (1, k); raise `InputError` unless cases, labels and logits fit each other."""
+def _prepared(model: nn.Module, train: Cases, validation: Cases) -> Tensor:
+    """The logits of one case, (1, k); raise `InputError` unless cases, labels and logits fit each other.
+
+    The model is put into its fast memory format on the way, with the same case as the probe.
+    """
     owner = "train_classifier"
     for name, cases in (("train", train), ("validation", validation)):
         require(len(cases.labels) > 0, name, owner, "at least one case", len(cases.labels))
+    first = train.images(torch.zeros(1, dtype=torch.int64))
     with frozen(model), torch.no_grad():
-        logits = model(train.images(torch.zeros(1, dtype=torch.int64)))
+        logits = model(first.clone())
+    use_fast_format(model, first)
     shape = tuple(logits.shape)
     require(len(shape) == 2 and shape[1] >= 2, "model", owner, "a network that gives logits (n, k), k >= 2", shape)
     for name, cases in (("train", train), ("validation", validation)):
