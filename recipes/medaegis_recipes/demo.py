@@ -10,13 +10,12 @@ recipe = Recipe(
     question="A small classifier of synthetic chest images is attacked: do detectors notice, also once it hides (HFC)?",
     settings=HidingSettings(
         source="phantom-chest",
-        size=176,
+        size=224,
         cases=900,
         model="small-resnet",
         weights=None,
         epochs=18,
         train_batch=32,
-        learning_rate=5e-4,
         eps=("1/256", "2/256"),
     ),
     plan=lambda settings: hiding_plan(
