@@ -117,3 +117,11 @@ def test_an_attack_without_variants_has_one_column() -> None:
 @pytest.mark.parametrize(("value", "text"), [(NAN, "n/a"), (-0.01, "0.0"), (0.0, "0.0"), (100.0, "100.0")])
 def test_number(value: float, text: str) -> None:
     assert number(value) == text
+
+
+def test_overshooting_is_said_where_an_auc_is_clearly_below_guessing(finished: Path) -> None:
+    table = read_run(finished).table
+    low = [row.metric == "AUC" and row.hfc == "with" and row.detector == "MAHA" and row.ci_high < 50 for row in table]
+    said = any("more normal than clean" in sentence for finding in headline(table) for sentence in finding.sentences)
+    assert any(low)
+    assert said

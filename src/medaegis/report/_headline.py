@@ -93,6 +93,7 @@ def _detector_sentences(table: Sequence[Row], scope: Scope, variants: Sequence[s
     sentences = [_first_detector(table, scope, best, variants[0], len(names)), _unmeasured(table, scope, names)]
     if "with" in variants[1:]:
         sentences += [_change(table, scope, best), _best_left(table, scope, names, best)]
+        sentences.append(_too_normal(table, scope, names))
     return [sentence for sentence in sentences if sentence]
 
 
@@ -160,6 +161,18 @@ def _best_left(table: Sequence[Row], scope: Scope, names: Sequence[str], before:
         else f"No detector then does better than {left.detector}: AUC {_with_interval(left)}"
     )
     return f"{who}; {_part(above, len(measured))} clearly better than guessing (interval wholly above 50\u00a0%)."
+
+
+def _too_normal(table: Sequence[Row], scope: Scope, names: Sequence[str]) -> str:
+    """Said where hiding overshoots: an AUC clearly below 50 is a trace of its own."""
+    rows = [(name, lookup(table, scope, "AUC", name, "with")) for name in names]
+    below = [name for name, row in rows if row is not None and row.ci_high < GUESSING]
+    if not below:
+        return ""
+    return (
+        f"An AUC clearly below 50\u00a0% ({_listed(below)}) means that hidden images look more normal than clean ones: "
+        "a detector that also rejects what is too normal might notice, until an attacker stops earlier."
+    )
 
 
 def _part(count: int, whole: int) -> str:
