@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from medaegis import InputError
@@ -71,3 +73,22 @@ def test_seed_and_budget_change_keys_and_workers_do_not() -> None:
     assert not set(keys(seed=1)) & set(keys())
     assert keys(eps="2/256")[0] == keys()[0]
     assert keys(eps="2/256")[1] != keys()[1]
+
+
+def test_another_network_from_the_same_factory_is_another_classifier(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = "import torch\ndef make():\n    net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3072, 2))\n"
+    (tmp_path / "own_net.py").write_text(
+        source + "    with torch.no_grad(): net[1].bias.fill_(SHIFT)\n    return net\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    import own_net  # pyright: ignore[reportMissingImports]
+
+    def key(shift: float) -> str:
+        own_net.SHIFT = shift
+        settings = HidingSettings(source="phantom-chest", model="own_net:make", size=32, weights=None)
+        return hiding_plan(settings, dataset="d").classifier.key
+
+    assert key(0.0) == key(0.0)
+    assert key(0.0) != key(1.0)

@@ -26,8 +26,8 @@ from medaegis.experiment._stages_attack import (
     Embedding,
 )
 from medaegis.experiment._stages_data import PHANTOM, SplitCases, images_stage
-from medaegis.experiment._stages_model import AdversarialCases, Bank, Classifier, TrainFeatures, file_hash
-from medaegis.models import TrainSettings, find_weights
+from medaegis.experiment._stages_model import AdversarialCases, Bank, Classifier, TrainFeatures, file_hash, network_hash
+from medaegis.models import TrainSettings, build_model, find_weights
 
 
 def _budget(value: object) -> str:
@@ -180,10 +180,18 @@ def _classifier(settings: HidingSettings, split: SplitCases) -> Classifier:
         split,
         model=settings.model,
         weights_hash=file_hash(weights),
+        network_hash=_own_network_hash(settings),
         train=train if settings.epochs else None,
         seed=settings.seed,
         weights=None if weights is None else str(weights),
     )
+
+
+def _own_network_hash(settings: HidingSettings) -> str:
+    """Hash of what the user's factory makes, which also shows early that it can be made; "" for a named network."""
+    if ":" not in settings.model:
+        return ""
+    return network_hash(build_model(settings.model, classes=2, seed=settings.seed).model)
 
 
 def _variant(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -34,6 +34,7 @@ class Classifier(Stage):
         split: the cases.
         model: as `build_model` takes it.
         weights_hash: hash of the weights' file, "imagenet", or "".
+        network_hash: `network_hash` of the user's own network, "" for a named one.
         train: how to train; None takes the model as its factory returns it (with its weights, if any).
         seed: of initialisation, order and augmentation.
         weights: path of the weights, "imagenet", or None.
@@ -42,6 +43,7 @@ class Classifier(Stage):
     split: SplitCases
     model: str = "resnet18"
     weights_hash: str = ""
+    network_hash: str = ""
     train: TrainSettings | None = field(default_factory=TrainSettings)
     seed: int = 0
     weights: str | None = unkeyed(None)
@@ -250,6 +252,16 @@ def file_hash(path: str | Path | None) -> str:
         raise DataError(f"The weights file {path} cannot be read: {error.strerror}.") from error
 
 
-def settings_of(train: TrainSettings | None) -> dict[str, object]:
-    """Training settings as JSON values, for the manifest."""
-    return {} if train is None else asdict(train)
+def network_hash(model: nn.Module) -> str:
+    """Hash of a network's structure and of every number in it: a user's factory that returns another network is
+    another classifier, though its name stays.
+
+    Example:
+        >>> network_hash(nn.Linear(1, 1)) == network_hash(nn.Linear(1, 1))
+        False
+    """
+    whole = hashlib.blake2b(repr(model).encode(), digest_size=16)
+    for name, value in sorted(model.state_dict().items()):
+        whole.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
+        whole.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+    return whole.hexdigest()
