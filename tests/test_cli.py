@@ -50,6 +50,8 @@ def test_doctor_passes_its_self_test() -> None:
         (("run", "no-such-recipe"), "There is no recipe"),
         (("run", "demo", "--set", "epoch=1"), "did you mean epochs"),
         (("run", "demo", "--set", "eps=8"), "8/256"),
+        (("run", "demo", "--set", "seed=1", "epoch=1"), "did you mean epochs"),
+        (("run", "demo", "seed"), "key=value"),
         (("run", "chest-xray-small"), "--data"),
         (("run", "chest-xray-small", "--data", "/no/such/folder"), "/no/such/folder"),
         (("run", "demo", "--device", "abacus"), "cpu or cuda"),

@@ -38,13 +38,15 @@ def main() -> None:
 
 
 def _run_options(command: Any) -> Any:
-    for option in (
+    options = (
         click.option("--out", type=click.Path(file_okay=False), help="Folder of the run. Default: runs/RECIPE."),
         click.option("--tiny", is_flag=True, help="The recipe's small version, for a first look."),
-        click.option("--set", "changes", multiple=True, metavar="KEY=VALUE", help="Change a setting; may be repeated."),
+        click.option("--set", "changes", multiple=True, metavar="KEY=VALUE ...", help="Change settings."),
+        click.argument("more", nargs=-1, metavar=""),
         click.option("--device", default=None, help="cpu or cuda. Default: cuda where there is one."),
         click.option("--quiet", is_flag=True, help="No progress bars."),
-    ):
+    )
+    for option in reversed(options):
         command = option(command)
     return command
 
@@ -74,12 +76,13 @@ def _run(
     out: str | None,
     tiny: bool,
     changes: tuple[str, ...],
+    more: tuple[str, ...],
     device: str | None,
     quiet: bool,
 ) -> None:
     from medaegis.experiment import find_recipe, parse_changes, run_recipe
 
-    settings = parse_changes(changes) | ({} if model is None else {"model": model})
+    settings = parse_changes(changes + more) | ({} if model is None else {"model": model})
     if model is not None and ":" in model and "epochs" not in settings:
         settings["epochs"] = 0
         _say(f"{model} is taken as trained; --set epochs=N trains it.")

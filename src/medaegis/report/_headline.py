@@ -106,11 +106,7 @@ def _best(table: Sequence[Row], scope: Scope, names: Sequence[str], variant: str
 def _first_detector(table: Sequence[Row], scope: Scope, best: Row, variant: str, count: int) -> str:
     which = {"without": "Without HFC, ", "with": "With HFC, "}.get(variant, "")
     does = "separates attacked from clean images"
-    who = (
-        best.detector + " " + does
-        if count == 1
-        else f"none of the {_count(count)} detectors {does} better than {best.detector}"
-    )
+    who = best.detector + " " + does if count == 1 else f"of the {_count(count)} detectors, {best.detector} {does} best"
     text = f"{which}{who}: AUC {_with_interval(best)}{_catches(table, scope, best)}."
     return text[0].upper() + text[1:]
 
