@@ -9,7 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from medaegis.attack import Attack, bim, fgsm, hfc, noise, pgd
+from medaegis.attack import Attack, bim, fgsm, hfc, mim, noise, pgd
 from medaegis.density import MixtureBank, fit_bank
 from medaegis.models import Taps, frozen
 
@@ -20,6 +20,9 @@ _PLAIN: dict[str, Make] = {
     "fgsm": lambda eps, bank: fgsm(eps=eps),
     "bim": lambda eps, bank: bim(eps=eps, steps=STEPS),
     "pgd": lambda eps, bank: pgd(eps=eps, steps=STEPS),
+    "mim": lambda eps, bank: mim(eps=eps, steps=STEPS),
+    "mim-released": lambda eps, bank: mim(eps=eps, steps=STEPS, decay=0.5, norm="l2"),
+    "mim+hfc": lambda eps, bank: mim(eps=eps, steps=STEPS).plus(hfc(bank)),
     "noise-uniform": lambda eps, bank: noise(eps=eps, kind="uniform"),
     "noise-gaussian": lambda eps, bank: noise(eps=eps, kind="gaussian"),
     "noise-sign": lambda eps, bank: noise(eps=eps, kind="sign"),

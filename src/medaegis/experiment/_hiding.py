@@ -65,7 +65,7 @@ class HidingSettings(Settings):
     epochs: int = Field(12, ge=0, description="most training epochs; 0 takes the model as it comes")
     train_batch: int = Field(64, ge=2, description="cases a training step")
     learning_rate: float = Field(3e-4, gt=0, description="of Adam")
-    attack: Literal["fgsm", "bim", "pgd"] = Field("bim", description="the attack that is hidden")
+    attack: Literal["fgsm", "bim", "pgd", "mim"] = Field("bim", description="the attack that is hidden")
     eps: Annotated[tuple[Budget, ...], BeforeValidator(_listed)] = Field(("1/256",), description="budgets, Linf")
     steps: int | None = Field(40, ge=1, description="attack steps; none takes the papers' 2 eps / (0.02/256)")
     components: int = Field(1, ge=1, description="K, Gaussian components a class and layer")

@@ -20,7 +20,7 @@ from medaegis.experiment._stages_data import cases_at
 from medaegis.experiment._stages_model import AdversarialCases, Bank, TrainFeatures, features_of
 from medaegis.models import PENULTIMATE
 
-PRESETS = ("fgsm", "bim", "pgd", "noise")
+PRESETS = ("fgsm", "bim", "pgd", "mim", "noise")
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class AttackChoice:
         """
         require(self.preset in PRESETS, "attack", "recipe", f"one of {PRESETS}", self.preset)
         options: dict[str, Any] = {"eps": float(Fraction(self.eps))}
-        if self.steps is not None and self.preset in ("bim", "pgd"):
+        if self.steps is not None and self.preset in ("bim", "pgd", "mim"):
             options["steps"] = self.steps
         return getattr(attacks, self.preset)(**options)
 
