@@ -31,7 +31,7 @@ recipe = Recipe(
             "40 steps of 2 eps / 40, where the paper has 2 eps / (0.02/256) steps of 0.02/256.",
             "Split by patient, where the paper splits by image.",
             "MAHA averages its distance over layers, where the paper follows Lee et al. (logistic regression).",
-            "The training batch (64, the authors') was kept after 32 had been tried and gave KD a lower AUC: one seed each.",
+            "The training batch (64, the authors') was kept after 32, tried first, gave KD a lower AUC: one seed each.",
             "Covariances are shrunk (the papers do not say how theirs were regularised).",
         ),
     ),
