@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.medaegis-ready
 
-.PHONY: demo test test-slow check bench report-picture clean
+.PHONY: demo test test-slow check bench clean
 
 demo: $(READY)
 	$(BIN)/medaegis demo

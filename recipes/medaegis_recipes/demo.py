@@ -24,7 +24,7 @@ recipe = Recipe(
         differs=(
             "Synthetic images and a small network: this run shows the mechanism, not the papers' figures.",
             "Image kind, size and learning rate were chosen, out of about 15 settings tried, because the effect shows "
-            "at 1/256: most others gave AUCs of 55 to 80 without HFC. It is no evidence of how common that is.",
+            "at 1/256; most others showed less. It is no evidence of how common that is.",
         ),
     ),
     tiny={
