@@ -21,9 +21,9 @@ from torch.nn import functional
 
 from medaegis import __version__
 from medaegis.attack import Attack, bim, hfc
+from medaegis.attack._batch import Batch
 from medaegis.attack._objectives import Goal
 from medaegis.attack._random import CaseRandom
-from medaegis.attack._run import attack_batch
 from medaegis.density import fit_bank
 from medaegis.experiment._outputs import environment
 from medaegis.models import Taps, accelerate
@@ -55,7 +55,9 @@ def our_step(attack: Attack, model: torch.nn.Module, x: torch.Tensor, target: to
     layers = attack.objective.layers
     taps = Taps(fast.model, layers or "none")
     goal, random = Goal(torch.zeros_like(target), target), CaseRandom.from_seeds([0] * len(x))
-    return lambda: attack_batch(attack, taps, fast.memory_format, x, goal, random, lambda _count: None)
+    images = x.contiguous(memory_format=fast.memory_format)
+    batch = Batch(taps, fast.memory_format, images, goal, random, lambda _count: None)
+    return lambda: attack.make(batch)
 
 
 def bank_for(model: torch.nn.Module, x: torch.Tensor, components: int):

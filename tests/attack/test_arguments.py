@@ -102,7 +102,7 @@ PRESETS = {
     "step size NaN": (lambda: bim(eps=0.1, step_size=nan), "step_size` of bim", "0.02/256", "got nan"),
     "SignStep": (lambda: SignStep(-1), "step_size` of SignStep", r"\[0, 2\)", "got -1"),
     "noise kind": (lambda: noise(eps=0.1, kind="salt"), "kind` of noise", "uniform, gaussian or sign", "got 'salt'"),
-    "keep": (lambda: bim(eps=0.1).keeping("first"), "keep` of BIM", '"last" or "best"', "got 'first'"),
+    "keep": (lambda: bim(eps=0.1).keeping("all"), "keep` of BIM", '"last", "best" or "first"', "got 'all'"),
     "objective": (lambda: bim(eps=0.1, objective=hfc), "objective` of BIM", "an Objective", r"hfc\(bank\)"),
     "plus": (lambda: bim(eps=0.1).plus(hfc), "objective` of BIM.plus", "an Objective", r"hfc\(bank\)"),
     "Attack steps": (

@@ -26,8 +26,8 @@ from medaegis.attack import (
     pgd,
     run_attack,
 )
+from medaegis.attack._best import Best
 from medaegis.attack._random import case_seeds
-from medaegis.attack._run import _Best
 
 
 @pytest.fixture(autouse=True)
@@ -155,7 +155,7 @@ def test_hfc_pulls_features_back() -> None:
 
 
 def test_best_ranks_fooled_before_the_objective() -> None:
-    best = _Best.start(torch.full((1, 1), 9.0))
+    best = Best.start(torch.full((1, 1), 9.0))
     kept = []
     for number, (value, fooled) in enumerate(
         [(0.5, False), (0.1, False), (5, True), (3, True), (4, True), (-1, False)]

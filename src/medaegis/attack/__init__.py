@@ -1,41 +1,81 @@
 """Attacks: parts that combine, presets that combine them as the papers do, and the one loop."""
 
-from medaegis.attack._attack import Attack
+from medaegis.attack._adam import AdamStep
+from medaegis.attack._apgd import AutoStep, apgd
+from medaegis.attack._attack import Attack, Attacker
+from medaegis.attack._bpda import BPDA, Preprocessed
 from medaegis.attack._constraints import Constraint, Linf, Region, check_eps
+from medaegis.attack._diverse import DiverseInput
+from medaegis.attack._guard import Guard
 from medaegis.attack._hfc import HFC, hfc
+from medaegis.attack._l2 import L2, l2_size
+from medaegis.attack._margins import DifferenceOfLogitsRatio, Margin, ScaledMargin, logit_gap
 from medaegis.attack._noise import matched_noise
 from medaegis.attack._objectives import CrossEntropy, Goal, Objective, Sum, cross_entropy
-from medaegis.attack._presets import bim, fgsm, mim, noise, pgd
+from medaegis.attack._presets import bim, cw_linf, dim, fgsm, mim, noise, pgd, pgd_l2, tim
 from medaegis.attack._random import CaseRandom
 from medaegis.attack._run import AttackResult, run_attack
-from medaegis.attack._steps import MomentumStep, SignStep, StepRule
-from medaegis.attack._transforms import Identity, InputTransform
+from medaegis.attack._spaces import Chart, LowResolution, Pixels, Space, Tanh
+from medaegis.attack._steps import Decaying, Iterate, L2Step, Momentum, SignStep, StepRule
+from medaegis.attack._transfer import Transfer, transfer
+from medaegis.attack._transforms import Chain, Identity, InputTransform
+from medaegis.attack._translation import TranslationSmoothing
 
 __all__ = [
+    "BPDA",
     "HFC",
+    "L2",
+    "AdamStep",
     "Attack",
     "AttackResult",
+    "Attacker",
+    "AutoStep",
     "CaseRandom",
+    "Chain",
+    "Chart",
     "Constraint",
     "CrossEntropy",
+    "Decaying",
+    "DifferenceOfLogitsRatio",
+    "DiverseInput",
     "Goal",
+    "Guard",
     "Identity",
     "InputTransform",
+    "Iterate",
+    "L2Step",
     "Linf",
-    "MomentumStep",
+    "LowResolution",
+    "Margin",
+    "Momentum",
     "Objective",
+    "Pixels",
+    "Preprocessed",
     "Region",
+    "ScaledMargin",
     "SignStep",
+    "Space",
     "StepRule",
     "Sum",
+    "Tanh",
+    "Transfer",
+    "TranslationSmoothing",
+    "apgd",
     "bim",
     "check_eps",
     "cross_entropy",
+    "cw_linf",
+    "dim",
     "fgsm",
     "hfc",
+    "l2_size",
+    "logit_gap",
     "matched_noise",
     "mim",
     "noise",
     "pgd",
+    "pgd_l2",
     "run_attack",
+    "tim",
+    "transfer",
 ]

@@ -22,7 +22,15 @@ class Region(Protocol):
         ...
 
     def project(self, x: Images) -> Images:
-        """The nearest allowed images, (b, c, *space); the caller's tensor may be overwritten."""
+        """Allowed images close to `x`, (b, c, *space); the caller's tensor may be overwritten."""
+        ...
+
+    def shrink(self, perturbation: Tensor) -> Tensor:
+        """The perturbation (b, c, *any resolution) brought into the budget, without regard to the pixel range."""
+        ...
+
+    def bounds(self) -> tuple[Images, Images]:
+        """The lowest and the highest value of each pixel, (b, c, *space)."""
         ...
 
 
@@ -81,6 +89,12 @@ class _Box:
 
     def project(self, x: Tensor) -> Tensor:
         return torch.clamp(x, self.low, self.high, out=x)
+
+    def shrink(self, perturbation: Tensor) -> Tensor:
+        return perturbation.clamp(-self.eps, self.eps)
+
+    def bounds(self) -> tuple[Tensor, Tensor]:
+        return self.low, self.high
 
 
 def _box_bounds(x0: Tensor, eps: float) -> tuple[Tensor, Tensor]:

@@ -61,6 +61,12 @@ class _NoiseRegion:
     def project(self, x: Tensor) -> Tensor:
         return self.box.project(x)
 
+    def shrink(self, perturbation: Tensor) -> Tensor:
+        return self.box.shrink(perturbation)
+
+    def bounds(self) -> tuple[Tensor, Tensor]:
+        return self.box.bounds()
+
 
 def matched_noise(clean: Images, adversarial: Images, *, generator: torch.Generator) -> Images:
     """Noise that has, for every case and in every norm, the size of that case's adversarial perturbation.

@@ -23,10 +23,17 @@ class Goal(NamedTuple):
     Attributes:
         label: true classes (b,).
         target: wanted classes (b,), or None when any wrong class will do.
+        clean: what the network gave for the clean images, for objectives that read it; else None.
     """
 
     label: Labels
     target: Labels | None
+    clean: Tapped | None = None
+
+    def rows(self, index: Tensor) -> Goal:
+        """The goal of some of the cases."""
+        clean = self.clean and Tapped(self.clean.logits[index], {n: z[index] for n, z in self.clean.features.items()})
+        return Goal(self.label[index], None if self.target is None else self.target[index], clean)
 
     def fooled(self, logits: Tensor) -> Tensor:
         """(b,) bool: the prediction is the target, or, without one, not the true class; False where logits are NaN."""
@@ -52,6 +59,9 @@ class Objective(ABC):
     layers: tuple[str, ...] | None = ()
     """Names of the layers that it reads; None stands for every activation."""
 
+    reads_clean: bool = False
+    """Whether it needs `goal.clean`, which costs one pass a batch."""
+
     @abstractmethod
     def __call__(self, tapped: Tapped, goal: Goal) -> PerCase:
         """Value per case (b,), differentiable in the logits and features of `tapped`."""
@@ -74,6 +84,11 @@ class Sum(Objective):
         if any(layers is None for layers in needed):
             return None
         return tuple(dict.fromkeys(name for layers in needed for name in layers or ()))
+
+    @property
+    def reads_clean(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]  # read only here
+        """Whether a term needs `goal.clean`."""
+        return any(term.reads_clean for term in self.terms)
 
     def __call__(self, tapped: Tapped, goal: Goal) -> PerCase:
         """Sum of the terms' values, (b,)."""

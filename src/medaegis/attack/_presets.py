@@ -5,15 +5,16 @@ from __future__ import annotations
 import math
 from typing import Literal
 
-from medaegis._errors import is_int, is_number, require
 from medaegis.attack._attack import Attack
 from medaegis.attack._constraints import Linf, check_eps
+from medaegis.attack._diverse import DiverseInput
+from medaegis.attack._l2 import L2, L2Norm
+from medaegis.attack._margins import Margin
 from medaegis.attack._noise import NoiseBall
 from medaegis.attack._objectives import Nothing, Objective, cross_entropy
-from medaegis.attack._steps import MomentumStep, SignStep
-
-STEP_SIZE = 0.02 / 256
-"""alpha of HFC-21 section 5.1."""
+from medaegis.attack._schedule import schedule
+from medaegis.attack._steps import L2Step, SignStep
+from medaegis.attack._translation import TranslationSmoothing
 
 
 def fgsm(eps: float, *, objective: Objective = cross_entropy) -> Attack:
@@ -102,9 +103,120 @@ def mim(
         >>> mim(eps=1 / 256, steps=10).step.decay
         1.0
     """
-    check_eps(eps, "mim")
-    count, size = _schedule("mim", eps, steps, step_size)
-    return Attack("MIM", objective, Linf(eps), MomentumStep(size, decay, norm), count)
+    return _sign_attack("MIM", eps, steps, step_size, objective, random_start=False).with_momentum(decay, norm=norm)
+
+
+def tim(
+    eps: float,
+    *,
+    steps: int | None = None,
+    step_size: float | None = None,
+    kernel: int = 7,
+    decay: float = 0.0,
+    objective: Objective = cross_entropy,
+) -> Attack:
+    """Translation-invariant method: BIM on gradients smoothed with a Gaussian kernel (Dong et al. 2019).
+
+    Args:
+        eps: Linf budget in pixel units, [0, 1).
+        steps: number of steps T >= 1; None takes 2 eps / step_size.
+        step_size: alpha in pixel units; None takes 2 eps / steps, or, without `steps`, the papers' 0.02/256.
+        kernel: odd side of the kernel, which spans 3 standard deviations on each side.
+        decay: momentum, 0 for none; the paper combines it with MIM as TI-MI-FGSM.
+        objective: what is made small.
+
+    Raises:
+        InputError: an argument is out of range.
+
+    Example:
+        >>> tim(eps=1 / 256, steps=10).transform.size
+        7
+    """
+    attack = _sign_attack("TIM", eps, steps, step_size, objective, random_start=False)
+    return _moving(attack.through(TranslationSmoothing(kernel)), decay)
+
+
+def dim(
+    eps: float,
+    *,
+    steps: int | None = None,
+    step_size: float | None = None,
+    smallest: float = 0.9,
+    probability: float = 0.5,
+    decay: float = 0.0,
+    objective: Objective = cross_entropy,
+) -> Attack:
+    """Diverse input method: BIM whose every pass sees the image at a random size and place (Xie et al. 2019).
+
+    Args:
+        eps: Linf budget in pixel units, [0, 1).
+        steps: number of steps T >= 1; None takes 2 eps / step_size.
+        step_size: alpha in pixel units; None takes 2 eps / steps, or, without `steps`, the papers' 0.02/256.
+        smallest: smallest share of each side, (0, 1].
+        probability: of changing an image, [0, 1].
+        decay: momentum, 0 for none; the paper combines it with MIM as M-DI-FGSM.
+        objective: what is made small.
+
+    Raises:
+        InputError: an argument is out of range.
+
+    Example:
+        >>> dim(eps=1 / 256, steps=10).transform.probability
+        0.5
+    """
+    attack = _sign_attack("DIM", eps, steps, step_size, objective, random_start=False)
+    return _moving(attack.through(DiverseInput(smallest, probability)), decay)
+
+
+def cw_linf(eps: float, *, steps: int | None = None, step_size: float | None = None, kappa: float = math.inf) -> Attack:
+    """PGD on the margin of the logits, which the papers call CW-Linf (HFC-21 eq. 3); not Carlini's tau descent.
+
+    Args:
+        eps: Linf budget in pixel units, [0, 1).
+        steps: number of steps T >= 1; None takes 2 eps / step_size.
+        step_size: alpha in pixel units; None takes 2 eps / steps, or, without `steps`, the papers' 0.02/256.
+        kappa: confidence at which a case is content; infinity for none. HFC-23: `logit_gap(model, x)` of the data;
+            the released code: 100.
+
+    Raises:
+        InputError: an argument is out of range.
+
+    Example:
+        >>> cw_linf(eps=1 / 256, kappa=3.0).objective
+        Margin(kappa=3.0)
+    """
+    return _sign_attack("CW-Linf", eps, steps, step_size, Margin(kappa), random_start=True)
+
+
+def pgd_l2(
+    eps: float,
+    *,
+    steps: int | None = None,
+    step_size: float | None = None,
+    norm: L2Norm = "rms",
+    objective: Objective = cross_entropy,
+) -> Attack:
+    """Projected gradient descent in an L2 ball, from a random start in it (Madry et al. 2018).
+
+    Args:
+        eps: budget; with `"rms"` a root mean square in pixel units, `8/256` in Aegis; with `"l2"` the plain norm.
+        steps: number of steps T >= 1; None takes 2 eps / step_size, or 100 with `"l2"` and no `step_size`.
+        step_size: length of a step in the same norm; None takes 2 eps / steps, or, without `steps`, 0.02/256.
+        norm: how lengths are measured; SPEC section 3 explains why a plain norm of 8/256 is nothing.
+        objective: what is made small.
+
+    Raises:
+        InputError: an argument is out of range.
+
+    Example:
+        >>> pgd_l2(eps=8 / 256, steps=40).constraint
+        L2(eps=0.03125, norm='rms')
+    """
+    ball = L2(eps, norm)
+    if norm == "l2" and steps is None and step_size is None:
+        steps = 100
+    count, size = schedule("pgd_l2", eps, steps, step_size, largest=1.0 if norm == "rms" else math.inf)
+    return Attack("PGD-L2", objective, ball, L2Step(size, norm), count, random_start=True)
 
 
 def noise(eps: float, *, kind: Literal["uniform", "gaussian", "sign"] = "uniform") -> Attack:
@@ -130,16 +242,9 @@ def _sign_attack(
     name: str, eps: float, steps: int | None, step_size: float | None, objective: Objective, *, random_start: bool
 ) -> Attack:
     check_eps(eps, name.lower())
-    count, size = _schedule(name.lower(), eps, steps, step_size)
+    count, size = schedule(name.lower(), eps, steps, step_size)
     return Attack(name, objective, Linf(eps), SignStep(size), count, random_start=random_start)
 
 
-def _schedule(owner: str, eps: float, steps: int | None, step_size: float | None) -> tuple[int, float]:
-    whole = steps is None or (is_int(steps) and steps >= 1)
-    require(whole, "steps", owner, "an int >= 1", steps)
-    good = step_size is None or (is_number(step_size) and 0 < step_size < 1)
-    require(good, "step_size", owner, "a number in (0, 1), as in 0.02/256", step_size)
-    if steps is None:
-        size = STEP_SIZE if step_size is None else step_size
-        return max(1, math.ceil(2 * eps / size - 1e-9)), size
-    return steps, 2 * eps / steps if step_size is None else step_size
+def _moving(attack: Attack, decay: float) -> Attack:
+    return attack if decay == 0 else attack.with_momentum(decay)

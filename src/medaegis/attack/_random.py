@@ -29,6 +29,10 @@ class CaseRandom:
         """A generator for each seed."""
         return CaseRandom(tuple(torch.Generator().manual_seed(int(seed)) for seed in seeds))
 
+    def rows(self, index: Tensor) -> CaseRandom:
+        """The generators of some of the cases, the very same ones."""
+        return CaseRandom(tuple(self.generators[i] for i in index.tolist()))
+
     def uniform(self, shape: Sequence[int], like: Tensor) -> Tensor:
         """(b, *shape) draws from U(0, 1), with the dtype and device of `like`."""
         return self._each(torch.rand, shape, like)

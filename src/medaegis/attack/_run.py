@@ -1,17 +1,20 @@
-"""The only attack loop."""
+"""`run_attack`: borrow a network, attack batch after batch, judge what came out."""
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from contextlib import ExitStack
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from medaegis._errors import InputError, is_a, is_int, require
 from medaegis._progress import progress_bar
-from medaegis._types import PIXEL_RANGE, Flags, Images, Labels, Logits, PerCase
-from medaegis.attack._attack import Attack
+from medaegis._types import Flags, Images, Labels, Logits, PerCase
+from medaegis.attack._attack import Attacker
+from medaegis.attack._batch import Batch, Made
+from medaegis.attack._checks import check_cases, check_classes, check_parts, check_substitute
 from medaegis.attack._objectives import Goal
 from medaegis.attack._random import CaseRandom, case_seeds
 from medaegis.models import Taps, accelerate, frozen, seeded
@@ -25,9 +28,12 @@ class AttackResult(NamedTuple):
         fooled: (n,) bool; the prediction on `x` is the target, or, without a target, is not the true class.
         prediction: (n,) class predicted on `x`.
         logits: (n, k) on `x`.
-        objective: (n,) value of the attack's objective on `x`; smaller is better for the attacker.
+        objective: (n,) value of the attack's objective on `x`; smaller is better for the attacker. Of a transfer
+            attack, its value on the substitute.
         zero_gradient: (n,) number of steps at which the case's whole gradient was zero (or not finite).
-        steps: number of gradient steps that were made.
+        stuck: (n,) number of those steps at which the case was not fooled: a sign of a too weak attack, while a zero
+            gradient beyond the floor of a margin is none.
+        steps: (n,) number of gradient steps that the case took part in.
     """
 
     x: Images
@@ -36,11 +42,12 @@ class AttackResult(NamedTuple):
     logits: Logits
     objective: PerCase
     zero_gradient: Labels
-    steps: int
+    stuck: Labels
+    steps: Labels
 
 
 def run_attack(
-    attack: Attack,
+    attack: Attacker,
     model: nn.Module,
     x: Images,
     y: Labels,
@@ -62,7 +69,8 @@ def run_attack(
         y: true classes (n,).
         target: wanted classes (n,), or None for an untargeted attack.
         generator: source of the random draws; one seed a case is taken from it. None stands for seed 0.
-        batch_size: cases that go through the network together; changes speed and memory only.
+        batch_size: cases that go through the network together; changes speed and memory only. A batch that does not
+            fit into memory is halved, with a warning, and the attack goes on.
         progress: show a bar with rate and remaining time.
 
     Returns:
@@ -82,159 +90,101 @@ def run_attack(
         torch.Size([3, 1, 2, 2])
     """
     check_cases(x, y, target, batch_size)
-    _check_parts(attack, model, generator)
+    check_parts(attack, model, generator)
     device = next((parameter.device for parameter in model.parameters()), x.device)
-    seeds = case_seeds(len(x), generator) if attack.random_start else torch.zeros(len(x), dtype=torch.int64)
-    bar = progress_bar(len(x) * attack.steps, attack.name, unit="step", show=progress)
-    parts: list[_Part] = []
-    with frozen(model), seeded(0, device), bar as advance:
-        _check_classes(model, x[:1].to(device), y, target)
-        layers = attack.objective.layers
-        judge = Taps(model, "relu" if layers is None else layers or "none")
-        fast = accelerate(model, x[:2].to(device), layers=judge.layers)
-        taps = Taps(fast.model, judge.layers)
-        for start in range(0, len(x), batch_size):
-            rows = slice(start, start + batch_size)
-            x0 = x[rows].detach().to(device)
+    seeds = case_seeds(len(x), generator) if attack.random else torch.zeros(len(x), dtype=torch.int64)
+    bar = progress_bar(len(x) * attack.passes, attack.name, unit="step", show=progress)
+    with ExitStack() as stack:
+        stack.enter_context(frozen(model))
+        if attack.substitute is not None:
+            stack.enter_context(frozen(attack.substitute))
+        stack.enter_context(seeded(0, device))
+        advance = stack.enter_context(bar)
+        check_classes(model, x[:1].to(device), y, target)
+        pair = _prepare(attack, model, x[:2].to(device))
+        results, start, size = _Results(x), 0, batch_size
+        while start < len(x):
+            rows = slice(start, start + size)
             goal = Goal(y[rows].long().to(device), None if target is None else target[rows].long().to(device))
-            random = CaseRandom.from_seeds(seeds[rows].tolist())
-            made, zero = attack_batch(attack, taps, fast.memory_format, x0, goal, random, advance)
-            parts.append(_judge(attack, judge, made, goal, zero))
-    return _joined(parts, x.device, attack.steps)
+            try:
+                part = _attacked(attack, pair, x[rows].detach().to(device), goal, seeds[rows], advance)
+            except RuntimeError as error:
+                size = _smaller(size, error)
+                continue
+            results.add(rows, part)
+            start += size
+    return results.whole()
+
+
+class _Pair(NamedTuple):
+    """Who makes adversarial images, on a fast copy, and who judges them: the untouched network."""
+
+    maker: Taps
+    layout: torch.memory_format
+    judge: Taps
+    valuer: Taps
 
 
 class _Part(NamedTuple):
-    x: Tensor
-    fooled: Tensor
+    made: Made
     logits: Tensor
-    objective: Tensor
-    zero_gradient: Tensor
-
-
-def attack_batch(
-    attack: Attack,
-    taps: Taps,
-    layout: torch.memory_format,
-    x0: Tensor,
-    goal: Goal,
-    random: CaseRandom,
-    advance: Callable[[int], None],
-) -> tuple[Tensor, Tensor]:
-    """Adversarial images of one batch and, for each case, its number of zero gradients; `taps` is on a frozen copy."""
-    x0 = x0.contiguous(memory_format=layout)
-    region = attack.constraint.around(x0)
-    x = region.start(random) if attack.random_start else x0.clone()
-    state: Any = attack.step.init(x0)
-    zero = torch.zeros(len(x0), dtype=torch.int64, device=x0.device)
-    best = _Best.start(x) if attack.keep == "best" else None
-    for _ in range(attack.steps):
-        value, logits, gradient = _evaluate(attack, taps, x, goal, random)
-        best = best.better(x, value, goal.fooled(logits)) if best else None
-        zero += _is_zero(gradient)
-        move, state = attack.step.update(gradient, state)
-        x = region.project(x + move)
-        advance(len(x))
-    if best and attack.steps:
-        value, logits, _ = _evaluate(attack, taps, x, goal, random)
-        x = best.better(x, value, goal.fooled(logits)).x
-    return x, zero
-
-
-def _evaluate(attack: Attack, taps: Taps, x: Tensor, goal: Goal, random: CaseRandom) -> tuple[Tensor, Tensor, Tensor]:
-    """Objective (b,), logits (b, k) and gradient of the objective to the images, with NaN and infinity made zero."""
-    with torch.enable_grad():
-        leaf = x.detach().requires_grad_(True)
-        tapped = taps(attack.transform(leaf.clone(), random))  # a copy: the network may write into its input
-        value = attack.objective(tapped, goal)
-        if not value.requires_grad:
-            raise InputError(
-                f"The objective of {attack.name} carries no gradient to the images: the model computes without one. "
-                "Remove no_grad, detach and argmax from its forward pass, or attack a differentiable substitute."
-            )
-        (gradient,) = torch.autograd.grad(value.sum(), leaf)
-    return value.detach(), tapped.logits.detach(), gradient.nan_to_num(0.0, 0.0, 0.0)
-
-
-def _is_zero(gradient: Tensor) -> Tensor:
-    return gradient.abs().amax(dim=tuple(range(1, gradient.dim()))) == 0
-
-
-class _Best(NamedTuple):
-    """The best iterate of each case so far: fooled before not fooled, then the smaller objective."""
-
-    x: Tensor
-    value: Tensor
     fooled: Tensor
-
-    @staticmethod
-    def start(x: Tensor) -> _Best:
-        value = torch.full((len(x),), torch.inf, dtype=x.dtype, device=x.device)
-        return _Best(x.clone(), value, torch.zeros_like(value, dtype=torch.bool))
-
-    def better(self, x: Tensor, value: Tensor, fooled: Tensor) -> _Best:
-        wins = (fooled & ~self.fooled) | ((fooled == self.fooled) & (value < self.value))
-        chosen = torch.where(wins.reshape(-1, *(1,) * (x.dim() - 1)), x, self.x)
-        return _Best(chosen, torch.where(wins, value, self.value), torch.where(wins, fooled, self.fooled))
+    objective: Tensor
 
 
-def _judge(attack: Attack, judge: Taps, x: Tensor, goal: Goal, zero: Tensor) -> _Part:
-    x = x.contiguous()
+def _prepare(attack: Attacker, model: nn.Module, probe: Tensor) -> _Pair:
+    source = model if attack.substitute is None else attack.substitute
+    if source is not model:
+        check_substitute(source, probe[:1], model)
+    valuer = Taps(source, "relu" if attack.layers is None else attack.layers or "none")
+    fast = accelerate(source, probe, layers=valuer.layers)
+    judge = valuer if source is model else Taps(model, "none")
+    return _Pair(Taps(fast.model, valuer.layers), fast.memory_format, judge, valuer)
+
+
+def _attacked(
+    attack: Attacker, pair: _Pair, x0: Tensor, goal: Goal, seeds: Tensor, advance: Callable[[int], None]
+) -> _Part:
+    if attack.objective.reads_clean:
+        with torch.no_grad():
+            goal = goal._replace(clean=pair.valuer(x0.clone()))
+    random = CaseRandom.from_seeds(seeds.tolist())
+    images = x0.contiguous(memory_format=pair.layout)
+    made = attack.make(Batch(pair.maker, pair.layout, images, goal, random, advance))
+    x = made.x.contiguous()
     with torch.no_grad():
-        tapped = judge(x.clone())
-        value = attack.objective(tapped, goal)
-    return _Part(x, goal.fooled(tapped.logits), tapped.logits, value, zero)
+        tapped = pair.judge(x.clone())
+        valued = tapped if pair.judge is pair.valuer else pair.valuer(x.clone())
+        value = attack.objective(valued, goal)
+    return _Part(made._replace(x=x), tapped.logits, goal.fooled(tapped.logits), value)
 
 
-def _joined(parts: list[_Part], device: torch.device, steps: int) -> AttackResult:
-    x, fooled, logits, objective, zero = (torch.cat(column).to(device) for column in zip(*parts, strict=True))
-    return AttackResult(x, fooled, logits.argmax(dim=1), logits, objective, zero, steps)
+class _Results:
+    """Results that grow batch after batch; the images lie in one tensor from the start, so nothing is held twice."""
+
+    def __init__(self, x: Tensor) -> None:
+        self.x = torch.empty_like(x, memory_format=torch.contiguous_format, requires_grad=False)
+        self.columns: list[list[Tensor]] = [[] for _ in range(6)]
+
+    def add(self, rows: slice, part: _Part) -> None:
+        self.x[rows] = part.made.x
+        values = (part.fooled, part.logits, part.objective, *part.made[1:])
+        for column, value in zip(self.columns, values, strict=True):
+            column.append(value.to(self.x.device))
+
+    def whole(self) -> AttackResult:
+        fooled, logits, objective, zero, stuck, taken = (torch.cat(column) for column in self.columns)
+        return AttackResult(self.x, fooled, logits.argmax(dim=1), logits, objective, zero, stuck, taken)
 
 
-def check_cases(x: Tensor, y: Tensor, target: Tensor | None, batch_size: int, *, owner: str = "run_attack") -> None:
-    """Raise `InputError` unless images, labels and target fit each other; see `run_attack`.
-
-    Example:
-        >>> check_cases(torch.zeros(1, 1, 2, 2), torch.tensor([0]), None, 8)
-    """
-    require(is_a(x, Tensor), "x", owner, "a torch tensor", type(x), "Use torch.from_numpy for arrays.")
-    require(x.is_floating_point(), "x", owner, "a floating-point tensor", x.dtype, "Divide uint8 images by 255.")
-    require(x.dim() >= 2 and x.numel() > 0, "x", owner, "(n, c, *space), not empty", tuple(x.shape))
-    low, high = x.min().item(), x.max().item()
-    inside = PIXEL_RANGE[0] <= low and high <= PIXEL_RANGE[1]
-    fix = "Put mean/std normalisation inside the model and divide 8-bit images by 255."
-    require(inside, "x", owner, "finite, with pixels in [0, 1]", (low, high), fix)
-    for name, labels in (("y", y), ("target", target)):
-        if labels is not None:
-            _check_labels(labels, len(x), name, owner)
-    require(is_int(batch_size) and batch_size >= 1, "batch_size", owner, "an int >= 1", batch_size)
-
-
-def _check_labels(labels: Tensor, n: int, name: str, owner: str) -> None:
-    require(is_a(labels, Tensor), name, owner, "a torch tensor", type(labels), "Use torch.as_tensor.")
-    whole = not (labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool)
-    got = f"{labels.dtype} of shape {tuple(labels.shape)}"
-    require(whole and labels.shape == (n,), name, owner, f"integers of shape ({n},), one class a case", got)
-
-
-def _check_parts(attack: Attack, model: nn.Module, generator: torch.Generator | None) -> None:
-    owner = "run_attack"
-    require(is_a(attack, Attack), "attack", owner, "an Attack", attack, "Call the preset, as in bim(eps=1/256).")
-    require(is_a(model, nn.Module), "model", owner, "a torch.nn.Module", type(model), "Wrap functions in a Module.")
-    good = generator is None or is_a(generator, torch.Generator)
-    require(good, "generator", owner, "a torch.Generator", generator, "Use torch.Generator().manual_seed(seed).")
-
-
-def _check_classes(model: nn.Module, one: Tensor, y: Tensor, target: Tensor | None) -> None:
-    """Raise `InputError` unless the network gives logits (n, k) and every label is one of the k classes."""
-    with torch.no_grad():
-        logits = model(one.clone())
-    owner, fix = "run_attack", "For one output, stack (-logit, logit) / 2; of several outputs, return the logits only."
-    shaped = is_a(logits, Tensor) and logits.dim() == 2 and len(logits) == 1 and logits.shape[1] >= 2
-    got = f"{type(logits).__name__} of shape {tuple(logits.shape)}" if is_a(logits, Tensor) else type(logits)
-    require(shaped, "model", owner, "a network from (n, c, *space) to logits (n, k) with k >= 2", got, fix)
-    rule = f"classes from 0 to {logits.shape[1] - 1}, since the model has {logits.shape[1]} logits"
-    for name, labels in (("y", y), ("target", target)):
-        if labels is not None:
-            ends = (int(labels.min()), int(labels.max()))
-            inside = ends[0] >= 0 and ends[1] < logits.shape[1]
-            require(inside, name, owner, rule, f"labels from {ends[0]} to {ends[1]}", "Count classes from 0.")
+def _smaller(size: int, error: RuntimeError) -> int:
+    """Half the batch if it did not fit into memory; any other error, or a single case that does not fit, is raised."""
+    text = str(error)
+    memory = isinstance(error, torch.OutOfMemoryError) or "not enough memory" in text or "can't allocate memory" in text
+    if not memory or size == 1:
+        raise error
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    half = size // 2
+    warnings.warn(f"A batch of {size} did not fit into memory; going on with {half}.", stacklevel=3)
+    return half

@@ -26,13 +26,16 @@ def weakness_checks(plan: HidingPlan, context: Context) -> list[dict[str, Any]]:
 
 
 def _zero_gradients(plan: HidingPlan, context: Context) -> dict[str, Any]:
-    zero, total = 0, 0
+    stuck, total = 0, 0
     for variant in plan.variants:
-        tensors, info = context.get(variant.attacked)
-        zero += int(tensors["zero_gradient"].sum())
-        total += len(tensors["zero_gradient"]) * int(info["steps"])
-    rate = zero / max(1, total)
-    text = f"{zero} of {total} steps ({100 * rate:.2f} %) had a gradient of exactly zero; at most 1 % is expected."
+        tensors = context.get(variant.attacked).tensors
+        stuck += int(tensors["stuck"].sum())
+        total += int(tensors["steps"].sum())
+    rate = stuck / max(1, total)
+    text = (
+        f"{stuck} of {total} steps ({100 * rate:.2f} %) had a gradient of exactly zero while the case was not fooled; "
+        "at most 1 % is expected."
+    )
     return {"name": "Gradients are alive", "passed": rate <= MOST_ZERO, "text": text}
 
 

@@ -97,7 +97,7 @@ class Attacked(Stage):
 
 def _stored(made: AttackResult) -> Result:
     tensors = {name: value for name, value in made._asdict().items() if isinstance(value, Tensor)}
-    return Result(tensors, {"steps": made.steps})
+    return Result(tensors, {})
 
 
 @dataclass(frozen=True)
