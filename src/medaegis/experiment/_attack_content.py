@@ -80,8 +80,8 @@ class _View:
         """Clean figures; success overall, by class and after storage; sizes of the change in percent of the range."""
         figures: dict[str, list[float]] = self.context.get(self.plan.clean).info["figures"]
         rows = [
-            self._row(name, Estimate(*(end / 100 for end in ends[:3]), int(ends[3])), attacked=False)
-            for name, ends in figures.items()
+            self._row(name, Estimate(value / 100, low / 100, high / 100, int(n)), attacked=False)
+            for name, (value, low, high, n) in figures.items()
         ]
         rows.append(self._row("Adv. Acc", self._success("fooled")))
         for label in np.unique(self.labels).tolist():
@@ -195,8 +195,8 @@ class _View:
         right = self.clean.argmax(dim=1).numpy() == self.data.labels
         return {
             "given": len(self.data),
-            "classified_wrongly,_dropped": int((~right).sum()),
-            "of_the_target_class,_dropped": int(right.sum()) - len(self.rows),
+            "dropped_wrong": int((~right).sum()),
+            "dropped_target": int(right.sum()) - len(self.rows),
             "attacked": len(self.rows),
         }
 

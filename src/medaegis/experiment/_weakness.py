@@ -102,7 +102,7 @@ def not_below(name: str, attack: Outcome, other: Outcome) -> Check:
     text = (
         f"{attack.title} fools {int(attack.fooled.sum())} of {n} cases, {other.title} {int(other.fooled.sum())}; "
         f"{lost} only the latter, {won} only the former. Passes if the difference is at most {slack(n)} "
-        f"({'case' if slack(n) == 1 else 'cases'}). {unseen(n)}"
+        f"{'case' if slack(n) == 1 else 'cases'}. {unseen(n)}"
     )
     return Check(name, lost - won <= slack(n), text)
 

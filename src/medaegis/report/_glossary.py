@@ -51,6 +51,9 @@ ATTACKS = {
     "MIM": "Momentum iterative method: BIM with momentum.",
     "TIM": "Translation-invariant method: BIM with smoothed gradients.",
     "DIM": "Diverse-input method: BIM on randomly resized inputs.",
+    "CW-Linf": "PGD on the margin between logits, which the papers call CW-Linf.",
+    "PGD-L2": "Projected gradient descent under a budget on the root mean square (or length) of the whole change.",
+    "APGD": "Auto-PGD: projected gradient descent that chooses its step sizes by itself.",
     "CW": "The margin objective of Carlini and Wagner, under a budget on every pixel.",
 }
 DETECTORS = {

@@ -55,7 +55,7 @@ def _told(table: Sequence[Row]) -> tuple[Scope, ...]:
 def _finding(table: Sequence[Row], scope: Scope) -> Finding:
     variants = variants_of(table, scope)
     title = f"{scope.attack} with a budget of {scope.eps} ({scope.dataset}, {scope.model})"
-    sentences = [_other_success(table, scope, variants), *_detector_sentences(table, scope, variants)]
+    sentences = [_other_success(table, scope, variants), _stored(table, scope), *_detector_sentences(table, scope, variants)]
     return Finding(title, _success(table, scope, variants[0]), tuple(s for s in sentences if s))
 
 
@@ -81,6 +81,16 @@ def _other_success(table: Sequence[Row], scope: Scope, variants: Sequence[str]) 
     if row is None or not math.isfinite(row.value):
         return f"How often it succeeds with HFC added is n/a: {reason(row)}."
     return f"With HFC added to hide the change from detectors, it does so in {_with_interval(row)} of cases."
+
+
+def _stored(table: Sequence[Row], scope: Scope) -> str:
+    """What is left of the attack in stored images, where the table has it."""
+    rows = [lookup(table, scope, f"Adv. Acc at {bits} bits") for bits in (8, 16)]
+    found = [row for row in rows if row is not None and math.isfinite(row.value)]
+    if not found:
+        return ""
+    parts = [f"{_with_interval(row)} at {row.metric.removeprefix('Adv. Acc at ')}" for row in found]
+    return f"After the images were stored and read again, the decision is changed in {' and in '.join(parts)}."
 
 
 def _detector_sentences(table: Sequence[Row], scope: Scope, variants: Sequence[str]) -> list[str]:
