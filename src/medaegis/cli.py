@@ -76,7 +76,7 @@ def run(recipe: str, data: str | None, model: str | None, **options: Any) -> Non
 @click.option("--set", "changes", multiple=True, metavar="KEY=VALUE ...", help="Other settings of the attack.")
 @click.argument("more", nargs=-1, metavar="")
 @click.option("--size", help="Height and width of the images. Default: 256.")
-@click.option("--channels", help="3 or 1. Default: 3.")
+@click.option("--channels", type=int, help="3 or 1. Default: 3.")
 @click.option("--source", help="Layout of the folder: kermany, aptos, graded, folder. Default: recognised.")
 @click.option("--labels", help="binary or grades, for aptos and graded. Default: binary.")
 @click.option("--limit", help="Most images a class.")
@@ -94,7 +94,7 @@ def attack(
     batch_size: int,
     device: str | None,
     quiet: bool,
-    **given: str | None,
+    **given: str | int | None,
 ) -> None:
     """Attack the images that your network classifies correctly; leaves the images, a table and report.html in OUT.
 

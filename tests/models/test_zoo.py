@@ -132,6 +132,17 @@ def test_partial_state_is_reported(tmp_path) -> None:
         assert words in report.summary()
 
 
+def test_a_file_trained_for_these_classes_brings_its_own_head(tmp_path) -> None:
+    state = build_model("resnet18", classes=3, seed=1).model.network.state_dict()
+    save_file(state, tmp_path / "three.safetensors")
+    own = build_model("resnet18", classes=3, weights=tmp_path / "three.safetensors", seed=2)
+    assert own.report.missing == own.report.reshaped == ()
+    assert torch.equal(own.model.network.fc.weight, state["fc.weight"])
+    other = build_model("resnet18", classes=4, weights=tmp_path / "three.safetensors", seed=2)
+    assert other.report.reshaped == ("fc.weight", "fc.bias")
+    assert other.model.network.fc.out_features == 4
+
+
 @pytest.mark.parametrize("suffix", [".pth", ".pt", ".safetensors"])
 def test_files(tmp_path, suffix) -> None:
     file = tmp_path / f"dense{suffix}"

@@ -160,13 +160,13 @@ def attack_plan(settings: AttackSettings) -> AttackPlan:
         channels=settings.channels,
     )
     own = ":" in settings.model
-    built = build_model(settings.model, classes=2, weights=settings.weights if own else None, seed=settings.seed)
+    built = build_model(settings.model, classes=2, weights=settings.weights if own else None)
     clean = CleanPass(
         images,
         settings.model,
         file_hash(settings.weights),
         network_hash(built.model) if own else "",
-        settings.seed,
+        0 if own else settings.seed,
         weights=settings.weights,
     )
     substitute = "" if settings.substitute is None else network_hash(load_factory(settings.substitute))

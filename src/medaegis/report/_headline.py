@@ -55,7 +55,11 @@ def _told(table: Sequence[Row]) -> tuple[Scope, ...]:
 def _finding(table: Sequence[Row], scope: Scope) -> Finding:
     variants = variants_of(table, scope)
     title = f"{scope.attack} with a budget of {scope.eps} ({scope.dataset}, {scope.model})"
-    sentences = [_other_success(table, scope, variants), _stored(table, scope), *_detector_sentences(table, scope, variants)]
+    sentences = [
+        _other_success(table, scope, variants),
+        _stored(table, scope),
+        *_detector_sentences(table, scope, variants),
+    ]
     return Finding(title, _success(table, scope, variants[0]), tuple(s for s in sentences if s))
 
 
