@@ -43,6 +43,14 @@ def check_run(out: Path) -> None:
     assert manifest["versions"]["torch"]
     assert manifest["data"]["split"]["by"] == "patient"
     page = (out / "report.html").read_text()
+    checks = {check["name"]: check["passed"] for check in manifest["checks"]}
+    for hidden in ("without", "with"):
+        assert checks[f"Many steps are not below one step ({hidden} HFC)"] is not None
+        assert checks[f"More steps do not help ({hidden} HFC)"] is not None
+        assert checks[f"More restarts do not help ({hidden} HFC)"] is None  # BIM draws nothing
+    assert checks["White-box is not below transfer"] is None
+    assert checks["An attack aims at the detectors"] is True
+    assert all(name in page for name in checks)
     assert "<html" in page
     assert "http" not in page.split("<body")[0].replace("http-equiv", "")
 
@@ -57,6 +65,9 @@ def test_demo(tmp_path: Path) -> None:
     again = run_recipe(recipe, out=tmp_path, tiny=True)
     assert again.computed == 0
     assert (tmp_path / "table.csv").read_bytes() == first
+    run_recipe(recipe, out=tmp_path, tiny=True, changes={"checks": 0})
+    checks = json.loads((tmp_path / "manifest.json").read_text())["checks"]
+    assert sum(check["text"] == "Not run: switched off with checks=0." for check in checks) == 6
 
 
 @pytest.mark.real_data

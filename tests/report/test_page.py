@@ -9,10 +9,12 @@ from html import unescape
 from html.parser import HTMLParser
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.csv as pc
 import pytest
 
 from medaegis._errors import DataError
-from medaegis.report import render_report
+from medaegis.report import render_report, text_table
 from medaegis.report._page import date, duration, plain
 from medaegis.report._read import read_run
 from medaegis.report._tables import interval, number
@@ -213,3 +215,37 @@ def test_words_for_times_and_settings() -> None:
     assert date("2026-03-01T14:05:09+00:00") == "1 March 2026, 14:05 UTC"
     assert date("yesterday") == "yesterday"
     assert [plain(v) for v in (True, None, 3, "a", ["b"])] == ["yes", "none", "3", "a", '["b"]']
+
+
+def test_a_check_that_was_not_run_neither_passes_nor_fails(tmp_path: Path) -> None:
+    checks = [
+        {"name": "First", "passed": True, "text": "good"},
+        {"name": "Second", "passed": False, "text": "bad"},
+        {"name": "Third", "passed": None, "text": "Not run: why."},
+    ]
+    page = render_report(write_fake_run(tmp_path / "run", budgets=(1,), checks=checks)).read_text(encoding="utf-8")
+    assert "1 of 2 checks" in page
+    assert page.count("\u2013 Not run") == page.count("\u2713 Passed") == page.count("\u2717 Not passed") == 1
+    assert "1 of 2 checks of the attack's strength passed; not:\n  Second. bad" in text_table(tmp_path / "run")
+
+
+def test_a_run_without_detectors_says_nothing_of_them(tmp_path: Path) -> None:
+    folder = write_fake_run(tmp_path / "run", budgets=(1,), scores=False, adaptive=None)
+    page = render_report(folder).read_text(encoding="utf-8")
+    assert "Non-adaptive." not in page
+    assert 'id="scores"' not in page
+    assert "#scores" not in page
+
+
+def test_success_is_shown_by_class_and_after_storage(tmp_path: Path) -> None:
+    folder = write_fake_run(tmp_path / "run", budgets=(1,))
+    lines = pc.read_csv(folder / "table.csv").to_pylist()
+    one = next(line for line in lines if line["metric"] == "Adv. Acc") | {"hfc": ""}
+    more = {"Adv. Acc of NORMAL": 81.25, "Adv. Acc at 8 bits": 12.5, "mean Linf": 0.390625}
+    lines += [one | {"metric": name, "value": value} for name, value in more.items()]
+    pc.write_csv(pa.Table.from_pylist(lines), folder / "table.csv")
+    page = render_report(folder).read_text(encoding="utf-8")
+    assert "Stored at" in page
+    assert "81.2" in page
+    assert "0.3906" in page
+    assert "After the images were stored and read again, the decision is changed in 12.5" in page

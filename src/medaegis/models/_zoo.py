@@ -175,7 +175,8 @@ def _torchvision(name: str, classes: int, weights: str | Path | None) -> Built:
     report = load_partial(network, state, source=str(weights)) if state is not None else None
     replace_head(network, classes)
     if state is not None and report is not None and report.reshaped:
-        report = load_partial(network, state, source=str(weights))  # the head of a network trained for these classes
+        again = load_partial(network, state, source=str(weights))  # the head of a network trained for these classes
+        report = again if len(again.reshaped) < len(report.reshaped) else report
     return Built(Normalised(network).eval(), report)
 
 
