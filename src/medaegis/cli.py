@@ -5,12 +5,15 @@ from __future__ import annotations
 import sys
 import warnings
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from medaegis._errors import MedaegisError
 from medaegis._version import __version__
+
+if TYPE_CHECKING:
+    from medaegis.experiment import Finished
 
 
 class _Group(click.Group):
@@ -62,6 +65,59 @@ def run(recipe: str, data: str | None, model: str | None, **options: Any) -> Non
 
 
 @main.command()
+@click.option("--model", required=True, help="package.module:factory of your network, or a torchvision name.")
+@click.option("--weights", type=click.Path(dir_okay=False), help="State dict of the network, .pth or .safetensors.")
+@click.option("--data", required=True, help="Folder of images by class, or phantom-chest, phantom-fundus.")
+@click.option("--attack", required=True, help="fgsm, bim, pgd, mim, tim, dim, cw_linf, pgd_l2, apgd, noise …")
+@click.option("--eps", help="Budget in pixel units, as in 1/256.")
+@click.option("--out", required=True, type=click.Path(file_okay=False), help="Folder of the run.")
+@click.option("--steps", help="Gradient steps. Default: the preset's own.")
+@click.option("--target", help="next (class), none (any wrong class), or a class. Default: next.")
+@click.option("--set", "changes", multiple=True, metavar="KEY=VALUE ...", help="Other settings of the attack.")
+@click.argument("more", nargs=-1, metavar="")
+@click.option("--size", help="Height and width of the images. Default: 256.")
+@click.option("--channels", help="3 or 1. Default: 3.")
+@click.option("--source", help="Layout of the folder: kermany, aptos, graded, folder. Default: recognised.")
+@click.option("--labels", help="binary or grades, for aptos and graded. Default: binary.")
+@click.option("--limit", help="Most images a class.")
+@click.option("--checks", help="Cases of the checks of the attack's strength, 0 for none. Default: 16.")
+@click.option("--substitute", help="package.module:factory of a network for the check against transfer.")
+@click.option("--seed", help="Of random starts. Default: 0.")
+@click.option("--batch-size", default=32, type=click.IntRange(min=1), show_default=True, help="Changes speed only.")
+@click.option("--device", default=None, help="cpu or cuda. Default: cuda where there is one.")
+@click.option("--quiet", is_flag=True, help="No progress bars.")
+def attack(
+    out: str,
+    steps: str | None,
+    changes: tuple[str, ...],
+    more: tuple[str, ...],
+    batch_size: int,
+    device: str | None,
+    quiet: bool,
+    **given: str | None,
+) -> None:
+    """Attack the images that your network classifies correctly; leaves the images, a table and report.html in OUT.
+
+    Stopped runs go on where they were: give the same command again.
+    """
+    from medaegis.experiment import parse_changes, run_attack_command
+
+    options = parse_changes(changes + more) | ({} if steps is None else {"steps": steps})
+    settings = {name: value for name, value in given.items() if value is not None} | {"options": options}
+    where, show = _device(device), sys.stderr.isatty() and not quiet
+    with warnings.catch_warnings():
+        warnings.showwarning = _print_warning
+        done = run_attack_command(settings, out=out, device=where, batch_size=batch_size, progress=show, say=_say)
+    _finished(done)
+
+
+def _finished(done: Finished) -> None:
+    click.echo(f"{done.computed} stages computed, {done.found} found in the store.")
+    _print_table(done.out)
+    click.echo(f"Report: {done.report}")
+
+
+@main.command()
 @_run_options
 def demo(**options: Any) -> None:
     """The whole story on synthetic images: the same as `medaegis run demo`."""
@@ -93,9 +149,7 @@ def _run(
         done = run_recipe(
             recipe, data=data, out=out, tiny=tiny, changes=settings, device=_device(device), progress=show, say=_say
         )
-    click.echo(f"{done.computed} stages computed, {done.found} found in the store.")
-    _print_table(done.out)
-    click.echo(f"Report: {done.report}")
+    _finished(done)
 
 
 def _say(line: str) -> None:

@@ -10,10 +10,12 @@ from medaegis.attack._guard import Guard
 from medaegis.attack._hfc import HFC, hfc
 from medaegis.attack._l2 import L2, l2_size
 from medaegis.attack._margins import DifferenceOfLogitsRatio, Margin, ScaledMargin, logit_gap
+from medaegis.attack._names import PRESETS, make_attack, parse_fraction, settings_of
 from medaegis.attack._noise import matched_noise
 from medaegis.attack._objectives import CrossEntropy, Goal, Objective, Sum, cross_entropy
 from medaegis.attack._presets import bim, cw_linf, dim, fgsm, mim, noise, pgd, pgd_l2, tim
 from medaegis.attack._random import CaseRandom
+from medaegis.attack._requantise import DEPTHS, requantise
 from medaegis.attack._run import AttackResult, run_attack
 from medaegis.attack._spaces import Chart, LowResolution, Pixels, Space, Tanh
 from medaegis.attack._steps import Decaying, Iterate, L2Step, Momentum, SignStep, StepRule
@@ -23,8 +25,10 @@ from medaegis.attack._translation import TranslationSmoothing
 
 __all__ = [
     "BPDA",
+    "DEPTHS",
     "HFC",
     "L2",
+    "PRESETS",
     "AdamStep",
     "Attack",
     "AttackResult",
@@ -70,12 +74,16 @@ __all__ = [
     "hfc",
     "l2_size",
     "logit_gap",
+    "make_attack",
     "matched_noise",
     "mim",
     "noise",
+    "parse_fraction",
     "pgd",
     "pgd_l2",
+    "requantise",
     "run_attack",
+    "settings_of",
     "tim",
     "transfer",
 ]

@@ -1,5 +1,6 @@
 """Experiments: stages whose results are kept, recipes that plan them, and the runner."""
 
+from medaegis.experiment._attack_run import AttackSettings, attack_plan, run_attack_command
 from medaegis.experiment._content import Content, Row
 from medaegis.experiment._context import Context
 from medaegis.experiment._hiding import HidingSettings, hiding_plan
@@ -9,6 +10,7 @@ from medaegis.experiment._stage import Result, Stage
 from medaegis.experiment._store import Store
 
 __all__ = [
+    "AttackSettings",
     "Content",
     "Context",
     "Finished",
@@ -20,9 +22,11 @@ __all__ = [
     "Settings",
     "Stage",
     "Store",
+    "attack_plan",
     "find_recipe",
     "find_recipes",
     "hiding_plan",
     "parse_changes",
+    "run_attack_command",
     "run_recipe",
 ]

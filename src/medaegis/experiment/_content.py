@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, NamedTuple
 
+import pyarrow as pa
 from torch import Tensor
 
 from medaegis.measure import Estimate
@@ -74,6 +77,8 @@ class Content:
         facts: what the plan adds to manifest.json: data, model, checks, warnings, differs, adaptive.
         gallery: pictures, or None.
         embedding: lines of embedding.parquet: x, y, group, case.
+        columns: of cases.parquet where they are not the detectors' scores; there is then a cases.csv too.
+        more: writes further files into the run's folder.
     """
 
     rows: list[Row]
@@ -81,3 +86,5 @@ class Content:
     facts: dict[str, Any]
     gallery: Gallery | None = None
     embedding: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
+    columns: pa.Schema | None = None
+    more: Callable[[Path], None] | None = None

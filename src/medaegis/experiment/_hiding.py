@@ -6,15 +6,15 @@ This is the shape of HFC-21 Tables 2 and Fig. 3; a recipe states data, network, 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from fractions import Fraction
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
 
 from medaegis._errors import require
-from medaegis.attack import check_eps
+from medaegis.attack import check_eps, parse_fraction
 from medaegis.experiment._content import Content
 from medaegis.experiment._context import Context
+from medaegis.experiment._named_attack import comparisons
 from medaegis.experiment._recipe import Settings
 from medaegis.experiment._stage import Stage
 from medaegis.experiment._stages_attack import (
@@ -24,17 +24,19 @@ from medaegis.experiment._stages_attack import (
     CleanScores,
     DetectorChoice,
     Embedding,
+    Probe,
 )
 from medaegis.experiment._stages_data import PHANTOM, SplitCases, images_stage
 from medaegis.experiment._stages_model import AdversarialCases, Bank, Classifier, TrainFeatures, file_hash, network_hash
+from medaegis.experiment._weakness import CASES
 from medaegis.models import TrainSettings, build_model, find_weights
 
 
 def _budget(value: object) -> str:
     text = str(value).strip()
     try:
-        check_eps(float(Fraction(text)), "recipe")
-    except (ValueError, ZeroDivisionError) as error:
+        check_eps(float(parse_fraction(text, "recipe")), "recipe")
+    except ValueError as error:
         raise ValueError(f"a budget is a fraction of the pixel range such as 1/256; {error}") from None
     return text
 
@@ -71,6 +73,7 @@ class HidingSettings(Settings):
     components: int = Field(1, ge=1, description="K, Gaussian components a class and layer")
     hfc_weight: float = Field(1.0, gt=0, description="factor of HFC; 1 is the papers'")
     bandwidth: float | Literal["median", "likelihood"] = Field("likelihood", description="of KD")
+    checks: int = Field(CASES, ge=0, description="cases of the extra runs that check the attack's strength; 0: none")
     seed: int = Field(0, ge=0, description="of everything random")
 
 
@@ -106,7 +109,18 @@ class HidingPlan:
     @property
     def stages(self) -> tuple[Stage, ...]:
         """What must be computed."""
-        return (self.clean, *(v.scores for v in self.variants), self.embedding)
+        return (self.clean, *(v.scores for v in self.variants), self.embedding, *self.probes)
+
+    @property
+    def probes(self) -> tuple[Probe, ...]:
+        """Extra runs at the shown budget, without and with HFC, to hold the attack against; none if switched off."""
+        shown = shown_variants(self.variants, self.settings.eps) if self.settings.checks else ()
+        return tuple(
+            Probe(variant.attacked, named, self.settings.checks)
+            for variant in shown
+            for named in comparisons(variant.attacked.choice.named).values()
+            if named is not None
+        )
 
     def collect(self, context: Context) -> Content:
         """Rows, per-case scores, pictures and facts, from stored results."""

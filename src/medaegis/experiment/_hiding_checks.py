@@ -1,4 +1,4 @@
-"""Signs of a too weak attack, looked for in every run (PITFALLS: a weak attack makes a detector look good)."""
+"""Signs of a too weak attack, looked for in every run of the hiding experiment."""
 
 from __future__ import annotations
 
@@ -6,13 +6,17 @@ import itertools
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
+import torch
+
+from medaegis.attack import parse_fraction
+from medaegis.experiment._attack_checks import TRANSFER
 from medaegis.experiment._context import Context
+from medaegis.experiment._named_attack import WHY_NOT, comparisons
+from medaegis.experiment._stages_attack import Probe
+from medaegis.experiment._weakness import MOST_LOST, Check, Outcome, adaptive_check, alive, not_below, not_run
 
 if TYPE_CHECKING:
     from medaegis.experiment._hiding import HidingPlan, Variant
-
-MOST_ZERO = 0.01
-MOST_LOST = 0.05
 
 
 def weakness_checks(plan: HidingPlan, context: Context) -> list[dict[str, Any]]:
@@ -20,39 +24,67 @@ def weakness_checks(plan: HidingPlan, context: Context) -> list[dict[str, Any]]:
     checks = [_zero_gradients(plan, context)]
     for hidden in (False, True):
         variants = [v for v in plan.variants if bool(v.attacked.bank) is hidden]
-        variants.sort(key=lambda v: Fraction(v.attacked.choice.eps))
+        variants.sort(key=lambda v: _budget(v))
         checks += [_grows(variants, context, hidden), _reaches_all(variants[-1], context, hidden)]
-    return checks
+        checks += _comparisons(plan, context, hidden)
+    checks.append(not_run(TRANSFER, "this recipe has no substitute network"))
+    checks.append(adaptive_check([d.label for d in plan.clean.detectors], is_adaptive(plan)))
+    return [check.fact() for check in checks]
 
 
-def _zero_gradients(plan: HidingPlan, context: Context) -> dict[str, Any]:
-    stuck, total = 0, 0
-    for variant in plan.variants:
-        tensors = context.get(variant.attacked).tensors
-        stuck += int(tensors["stuck"].sum())
-        total += int(tensors["steps"].sum())
-    rate = stuck / max(1, total)
-    text = (
-        f"{stuck} of {total} steps ({100 * rate:.2f} %) had a gradient of exactly zero while the case was not fooled; "
-        "at most 1 % is expected."
-    )
-    return {"name": "Gradients are alive", "passed": rate <= MOST_ZERO, "text": text}
+def is_adaptive(plan: HidingPlan) -> bool:
+    """Whether one of the attacks was made to deceive the detectors."""
+    return any(variant.attacked.bank is not None for variant in plan.variants)
+
+
+def _budget(variant: Variant) -> Fraction:
+    return parse_fraction(variant.attacked.choice.eps, "recipe")
+
+
+def _zero_gradients(plan: HidingPlan, context: Context) -> Check:
+    stored = [context.get(variant.attacked).tensors for variant in plan.variants]
+    return alive(*(torch.cat([tensors[name] for tensors in stored]) for name in ("stuck", "steps")))
 
 
 def _success(variant: Variant, context: Context) -> float:
     return context.get(variant.attacked).tensors["fooled"].double().mean().item()
 
 
-def _grows(variants: list[Variant], context: Context, hidden: bool) -> dict[str, Any]:
+def _with(hidden: bool) -> str:
+    return f"({'with' if hidden else 'without'} HFC)"
+
+
+def _grows(variants: list[Variant], context: Context, hidden: bool) -> Check:
     rates = [_success(v, context) for v in variants]
     steps = ", ".join(f"{v.attacked.choice.eps}: {100 * r:.1f} %" for v, r in zip(variants, rates, strict=True))
     passed = all(later >= earlier - MOST_LOST for earlier, later in itertools.pairwise(rates))
-    name = f"More budget, more success ({'with' if hidden else 'without'} HFC)"
-    return {"name": name, "passed": passed, "text": f"Success by budget: {steps}."}
+    return Check(f"More budget, more success {_with(hidden)}", passed, f"Success by budget: {steps}.")
 
 
-def _reaches_all(variant: Variant, context: Context, hidden: bool) -> dict[str, Any]:
+def _reaches_all(variant: Variant, context: Context, hidden: bool) -> Check:
     rate, eps = _success(variant, context), variant.attacked.choice.eps
-    name = f"Success is complete at the largest budget ({'with' if hidden else 'without'} HFC)"
+    name = f"Success is complete at the largest budget {_with(hidden)}"
     text = f"At {eps} the attack fools {100 * rate:.1f} % of cases; a lower figure than 100 % asks for a larger budget."
-    return {"name": name, "passed": rate >= 1 - MOST_LOST, "text": text}
+    return Check(name, rate >= 1 - MOST_LOST, text)
+
+
+def _comparisons(plan: HidingPlan, context: Context, hidden: bool) -> list[Check]:
+    """One step, more steps and more restarts, at the shown budget, on the first cases."""
+    from medaegis.experiment._hiding import shown_variants
+
+    shown = [v for v in shown_variants(plan.variants, plan.settings.eps) if bool(v.attacked.bank) is hidden]
+    attacked = shown[0].attacked
+    named = attacked.choice.named
+    if plan.settings.checks == 0:
+        return [not_run(f"{name} {_with(hidden)}", "switched off with checks=0") for name in WHY_NOT]
+    found: list[Check] = []
+    for name, other in comparisons(named).items():
+        title = f"{name} {_with(hidden)}"
+        if other is None:
+            found.append(not_run(title, WHY_NOT[name]))
+            continue
+        probe = Probe(attacked, other, plan.settings.checks)
+        own = context.get(attacked).tensors["fooled"][torch.as_tensor(probe.places(context))]
+        theirs = Outcome(other.words, context.get(probe).tensors["fooled"])
+        found.append(not_below(title, Outcome(named.words, own), theirs))
+    return found

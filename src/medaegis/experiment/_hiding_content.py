@@ -12,7 +12,7 @@ from torch import Tensor
 from medaegis.data import Dataset
 from medaegis.experiment._content import Content, Gallery, GalleryColumn, Row, percent
 from medaegis.experiment._context import Context
-from medaegis.experiment._hiding_checks import weakness_checks
+from medaegis.experiment._hiding_checks import is_adaptive, weakness_checks
 from medaegis.measure import Estimate, auc, share, threshold_at, tpr_at_tnr
 
 if TYPE_CHECKING:
@@ -186,7 +186,7 @@ class _View:
                 "skipped": [skipped._asdict() for skipped in self.data.skipped],
             },
             "model": self._model(),
-            "adaptive": True,
+            "adaptive": is_adaptive(self.plan),
             "checks": weakness_checks(self.plan, self.context),
             "warnings": notes,
             "differs": list(self.plan.differs),

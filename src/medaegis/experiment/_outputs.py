@@ -44,8 +44,12 @@ def write_outputs(out: Path, content: Content, manifest: dict[str, Any]) -> None
     out.mkdir(parents=True, exist_ok=True)
     table = pa.Table.from_pylist([row._asdict() for row in content.rows], schema=_TABLE)
     _atomically(out / "table.csv", partial(pyarrow.csv.write_csv, table))
-    cases = pa.Table.from_pylist(content.cases, schema=_CASES)
+    cases = pa.Table.from_pylist(content.cases, schema=content.columns or _CASES)
     _atomically(out / "cases.parquet", partial(pyarrow.parquet.write_table, cases))
+    if content.columns is not None:
+        _atomically(out / "cases.csv", partial(pyarrow.csv.write_csv, cases))
+    if content.more is not None:
+        content.more(out)
     if content.embedding:
         points = pa.Table.from_pylist(content.embedding)
         _atomically(out / "embedding.parquet", partial(pyarrow.parquet.write_table, points))

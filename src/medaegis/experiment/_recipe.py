@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib.metadata import entry_points
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -34,6 +34,15 @@ class Plan(Protocol):
 
     def collect(self, context: Context) -> Content:
         """Table, scores, pictures and facts from stored results."""
+        ...
+
+
+@runtime_checkable
+class GrowingPlan(Plan, Protocol):
+    """An interface: a plan some of whose stages are known only once others are computed."""
+
+    def further(self, context: Context) -> Iterator[Stage]:
+        """Further stages, after `stages`; each is computed before the next is asked for."""
         ...
 
 

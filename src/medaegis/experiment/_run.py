@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from medaegis.experiment._context import Context
 from medaegis.experiment._outputs import environment, write_outputs
-from medaegis.experiment._recipe import Recipe
+from medaegis.experiment._recipe import GrowingPlan, Plan, Recipe
 from medaegis.experiment._stage import Stage, distinct
 from medaegis.experiment._store import Store
 
@@ -39,6 +39,7 @@ def run_recipe(
     tiny: bool = False,
     changes: Mapping[str, Any] | None = None,
     device: str = "cpu",
+    batch_size: int = 32,
     progress: bool = False,
     say: Callable[[str], None] = lambda _line: None,
 ) -> Finished:
@@ -52,6 +53,7 @@ def run_recipe(
         tiny: the recipe's small version.
         changes: settings by name that differ from the recipe's.
         device: torch's name of the device.
+        batch_size: cases that go through the network together; changes speed and memory only.
         progress: show progress bars.
         say: takes one line for each step.
 
@@ -68,8 +70,8 @@ def run_recipe(
     store = Store(folder.parent / "stages" if out is None else folder / "stages")
     store.sweep()
     plan = recipe.plan(settings)
-    context = Context(store, device=device, progress=progress)
-    _compute(distinct(plan.stages), context, say)
+    context = Context(store, device=device, batch_size=batch_size, progress=progress)
+    _compute(plan, context, say)
     content = plan.collect(context)
     log = list(context.log.values())
     manifest: dict[str, Any] = {
@@ -92,9 +94,16 @@ def run_recipe(
     return Finished(folder, render_report(folder), computed, len(log) - computed)
 
 
-def _compute(stages: tuple[Stage, ...], context: Context, say: Callable[[str], None]) -> None:
-    for number, stage in enumerate(stages, start=1):
-        found = context.store.has(stage)
-        title = getattr(stage, "title", "")
-        say(f"[{number}/{len(stages)}] {stage.name}{' ' + title if title else ''}{' (found)' if found else ''}")
-        context.get(stage)
+def _compute(plan: Plan, context: Context, say: Callable[[str], None]) -> None:
+    known = distinct(plan.stages)
+    for number, stage in enumerate(known, start=1):
+        _one(stage, f"{number}/{len(known)}", context, say)
+    further: Iterator[Stage] = plan.further(context) if isinstance(plan, GrowingPlan) else iter(())
+    for number, stage in enumerate(further, start=len(known) + 1):
+        _one(stage, str(number), context, say)
+
+
+def _one(stage: Stage, number: str, context: Context, say: Callable[[str], None]) -> None:
+    found, title = context.store.has(stage), getattr(stage, "title", "")
+    say(f"[{number}] {stage.name}{' ' + title if title else ''}{' (found)' if found else ''}")
+    context.get(stage)

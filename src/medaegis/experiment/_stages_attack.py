@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from fractions import Fraction
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from medaegis import attack as attacks
@@ -15,9 +16,11 @@ from medaegis._types import Tapped
 from medaegis.attack import Attack, AttackResult, matched_noise, run_attack
 from medaegis.detect import Detector, make_detector
 from medaegis.experiment._context import Context
+from medaegis.experiment._named_attack import NamedAttack
 from medaegis.experiment._stage import Result, Stage
 from medaegis.experiment._stages_data import cases_at
 from medaegis.experiment._stages_model import AdversarialCases, Bank, TrainFeatures, features_of
+from medaegis.experiment._weakness import spread
 from medaegis.models import PENULTIMATE
 
 PRESETS = ("fgsm", "bim", "pgd", "mim", "noise")
@@ -44,10 +47,15 @@ class AttackChoice:
             InputError: unknown preset or bad setting.
         """
         require(self.preset in PRESETS, "attack", "recipe", f"one of {PRESETS}", self.preset)
-        options: dict[str, Any] = {"eps": float(Fraction(self.eps))}
-        if self.steps is not None and self.preset in ("bim", "pgd", "mim"):
-            options["steps"] = self.steps
-        return getattr(attacks, self.preset)(**options)
+        built = self.named.build()
+        assert isinstance(built, Attack), "every one of PRESETS runs in the loop"
+        return built
+
+    @property
+    def named(self) -> NamedAttack:
+        """The same as the checks of an attack's strength take it."""
+        steps = self.steps if self.preset in ("bim", "pgd", "mim") else None
+        return NamedAttack(self.preset, self.eps).changed(steps=steps)
 
 
 @dataclass(frozen=True)
@@ -75,16 +83,19 @@ class Attacked(Stage):
 
     def compute(self, context: Context) -> Result:
         """Attack every case of AdvTest."""
-        attack = self.choice.build()
+        return _stored(self.run(self.choice.named, self.cases.split(context).test, context))
+
+    def run(self, named: NamedAttack, index: NDArray[np.int64], context: Context) -> AttackResult:
+        """Attack some cases, with HFC where this stage has it."""
+        attack = named.build()
         if self.bank is not None:
             attack = attack.plus(attacks.hfc(self.bank.bank(context), weight=self.weight))
         classifier = self.cases.classifier
-        x, y = cases_at(classifier.split.images.dataset(context), self.cases.split(context).test)
-        model = classifier.load(context)
+        x, y = cases_at(classifier.split.images.dataset(context), index)
         classes = context.get(classifier).tensors["test_logits"].shape[1]
-        made = run_attack(
+        return run_attack(
             attack,
-            model,
+            classifier.load(context),
             x,
             y,
             target=(y + 1) % classes,
@@ -92,12 +103,42 @@ class Attacked(Stage):
             batch_size=context.batch_size,
             progress=context.progress,
         )
-        return _stored(made)
 
 
 def _stored(made: AttackResult) -> Result:
     tensors = {name: value for name, value in made._asdict().items() if isinstance(value, Tensor)}
     return Result(tensors, {})
+
+
+@dataclass(frozen=True)
+class Probe(Stage):
+    """An extra run on the first cases of AdvTest, to hold an attack against.
+
+    Args:
+        attacked: the attack that is checked; HFC and seed are taken from it.
+        named: the attack that is run.
+        n: number of cases, taken from the classes in turn.
+    """
+
+    attacked: Attacked
+    named: NamedAttack
+    n: int
+
+    @property
+    def title(self) -> str:
+        """What lines on the terminal call it."""
+        return f"{self.named.words}{' + HFC' if self.attacked.bank else ''}"
+
+    def places(self, context: Context) -> NDArray[np.int64]:
+        """Which cases, as positions in AdvTest."""
+        cases = self.attacked.cases
+        labels = cases.classifier.split.images.dataset(context).labels
+        return spread(labels[cases.split(context).test], self.n)
+
+    def compute(self, context: Context) -> Result:
+        """Run it; only the outcome is kept."""
+        index = self.attacked.cases.split(context).test[self.places(context)]
+        return Result({"fooled": self.attacked.run(self.named, index, context).fooled}, {})
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,7 @@ from medaegis.data import (
     split_from_json,
     split_to_json,
 )
+from medaegis.data._sources import LabelKind
 from medaegis.experiment._context import Context
 from medaegis.experiment._stage import Result, Stage, unkeyed
 
@@ -42,16 +43,18 @@ class Images(Stage):
         limit: most cases a class, or None.
         n: number of phantoms.
         seed: of the phantoms.
+        channels: 1 or 3.
         root: the folder.
     """
 
     source: str
     content: str
     size: int
-    labels: Literal["binary", "grades"] = "binary"
+    labels: LabelKind = "binary"
     limit: int | None = None
     n: int = 0
     seed: int = 0
+    channels: int = 3
     root: str = unkeyed("")
 
     def compute(self, context: Context) -> Result:
@@ -60,6 +63,7 @@ class Images(Stage):
             self.root or None,
             source=self.source,
             size=self.size,
+            channels=self.channels,
             labels=self.labels,
             limit=self.limit,
             n=self.n or 400,
@@ -84,7 +88,15 @@ class Images(Stage):
 
 
 def images_stage(
-    source: str | None, root: str | Path | None, *, size: int, limit: int | None = None, n: int = 0, seed: int = 0
+    source: str | None,
+    root: str | Path | None,
+    *,
+    size: int,
+    limit: int | None = None,
+    n: int = 0,
+    seed: int = 0,
+    labels: LabelKind = "binary",
+    channels: int = 3,
 ) -> Images:
     """The `Images` stage of a folder, with its source recognised and its files hashed.
 
@@ -96,14 +108,14 @@ def images_stage(
         ''
     """
     if source is not None and source.startswith(PHANTOM):
-        return Images(source, "", size, n=n, seed=seed)
+        return Images(source, "", size, n=n, seed=seed, channels=channels)
     from medaegis.data import detect_source
     from medaegis.data._sources import check_root
 
     folder = check_root(root)
     name = source or detect_source(folder)
-    content = fingerprint(list_cases(folder, source=name).files, folder)
-    return Images(name, content, size, limit=limit, root=str(folder))
+    content = fingerprint(list_cases(folder, source=name, labels=labels).files, folder)
+    return Images(name, content, size, labels=labels, limit=limit, channels=channels, root=str(folder))
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ import hashlib
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -47,13 +48,14 @@ class Classifier(Stage):
     train: TrainSettings | None = field(default_factory=TrainSettings)
     seed: int = 0
     weights: str | None = unkeyed(None)
+    version: ClassVar[int] = 2  # 2: a weights file's own head is loaded where its classes fit
 
     def compute(self, context: Context) -> Result:
         """Train and judge."""
         data, split = self.split.images.dataset(context), self.split.split(context)
         built = build_model(self.model, classes=len(data.class_names), weights=self.weights, seed=self.seed)
         model = built.model.to(context.device)
-        _check_classes(model, data, self.model, context)
+        check_network(model, data, self.model, context)
         history: tuple[dict[str, float], ...] = ()
         if self.train is not None:
             scratch = context.store.scratch(self)
@@ -65,7 +67,7 @@ class Classifier(Stage):
             history = trained.history
         logits = predict(model, data.tensor(split.test), context)
         loaded = built.report.summary() if built.report else "no weights file"
-        info = {"history": history, "loaded": loaded, "test": _test_figures(logits, data, split.test)}
+        info = {"history": history, "loaded": loaded, "test": clean_figures(logits, data, split.test)}
         return Result({f"state.{k}": v for k, v in model.state_dict().items()} | {"test_logits": logits}, info)
 
     def load(self, context: Context) -> nn.Module:
@@ -79,7 +81,7 @@ class Classifier(Stage):
         return model.to(context.device).eval()
 
 
-def _check_classes(model: nn.Module, data: Dataset, name: str, context: Context) -> None:
+def check_network(model: nn.Module, data: Dataset, name: str, context: Context) -> None:
     """Raise `InputError` before any long work if the network does not fit the images or the classes."""
     try:
         logits = predict(model, data.tensor(np.arange(1)), context)
@@ -106,7 +108,7 @@ def _lazy_cases(data: Dataset, index: Index, context: Context) -> Cases:
     return Cases(images, labels)
 
 
-def _test_figures(logits: Tensor, data: Dataset, test: Index) -> dict[str, list[float]]:
+def clean_figures(logits: Tensor, data: Dataset, test: Index) -> dict[str, list[float]]:
     """Clean accuracy and (one class against the rest, averaged) AUC, in percent: value, low, high, n."""
     labels, groups = data.labels[test], [data.groups[i] for i in test]
     right = share(logits.argmax(dim=1).cpu().numpy() == labels, groups=groups)

@@ -45,12 +45,16 @@ class Store:
         folder = self._folder(stage)
         try:
             info: dict[str, Any] = json.loads((folder / "info.json").read_text())
-            tensors: dict[str, Tensor] = load_file(folder / "tensors.safetensors")
+            tensors: dict[str, Tensor] = load_file(self.tensors_file(stage))
         except (OSError, ValueError, SafetensorError) as error:
             raise DataError(
                 f"The stored result {folder} is damaged ({error}). Delete that folder and run again."
             ) from error
         return Result(tensors, info)
+
+    def tensors_file(self, stage: Stage) -> Path:
+        """Where the tensors of a stored result are."""
+        return self._folder(stage) / "tensors.safetensors"
 
     def write(self, stage: Stage, result: Result) -> None:
         """Store a result; if another process stored it meanwhile, that one stays."""

@@ -90,7 +90,8 @@ def build_model(
             a function without required arguments that returns the user's module (images in [0, 1] to logits).
         classes: number of classes k; the last dense layer of a torchvision network is replaced to match.
         weights: None for random initialisation, `"imagenet"` for torchvision's own (downloaded once), or the path of a
-            state dict (`.pth` or `.safetensors`); it may be partial, what is missing and unexpected is reported.
+            state dict (`.pth` or `.safetensors`); it may be partial, what is missing and unexpected is reported. A
+            file trained for `classes` classes brings its own last layer.
         seed: seed of the initialisation, also of what a factory draws from torch's global generator.
         channels: channels of the images, for `small-resnet`.
 
@@ -173,6 +174,8 @@ def _torchvision(name: str, classes: int, weights: str | Path | None) -> Built:
     network = zoo.get_model(name, weights=None, num_classes=1000)
     report = load_partial(network, state, source=str(weights)) if state is not None else None
     replace_head(network, classes)
+    if state is not None and report is not None and report.reshaped:
+        report = load_partial(network, state, source=str(weights))  # the head of a network trained for these classes
     return Built(Normalised(network).eval(), report)
 
 

@@ -33,7 +33,10 @@ METRICS = {
     "TPR@90": "The share of attacked images that the detector catches when it lets 90 % of clean images pass "
     "(threshold at the 90th percentile of the clean scores).",
     "Adv. Acc": "How often the attack succeeds on the classifier: the share of attacked cases that get the class that "
-    "the attacker wants. High is bad for the classifier.",
+    "the attacker wants, or, where no class was wanted, any wrong one. High is bad for the classifier.",
+    "mean Linf": "The largest change of a pixel, averaged over cases, in percent of the range from black to white.",
+    "mean RMS": "The root mean square of the change over all pixels, averaged over cases, likewise in percent.",
+    "mean L2": "The length of the change as a vector of all pixels, averaged over cases, likewise in percent.",
     "clean AUC": "Area under the ROC curve of the classifier on clean images, telling the classes apart.",
     "clean accuracy": "The share of clean test images that the classifier gets right.",
     "TNR achieved": "The share of clean test images that really pass at the threshold; 90 % is the aim.",

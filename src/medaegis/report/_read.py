@@ -66,16 +66,20 @@ class Stage:
 
 @dataclass(frozen=True)
 class Check:
-    """One sign of a too weak attack that the run looked for."""
+    """One sign of a too weak attack that the run looked for; `passed` is None where the check was not run."""
 
     name: str
-    passed: bool
+    passed: bool | None
     text: str
 
 
 @dataclass(frozen=True)
 class Manifest:
-    """manifest.json. `scored` says which attacked cases the stored AUC counts: "all" or "fooled"."""
+    """manifest.json.
+
+    `adaptive` is None where no detector is reported; `scored` says which attacked cases the stored AUC counts ("all" or
+    "fooled"), `scores` whether cases.parquet holds detectors' scores at all.
+    """
 
     title: str
     recipe: str
@@ -91,7 +95,7 @@ class Manifest:
     settings: dict[str, Any]
     data: DataFacts
     model: ModelFacts
-    adaptive: bool
+    adaptive: bool | None
     started: str
     finished: str
     seconds: float
@@ -101,6 +105,7 @@ class Manifest:
     differs: list[str]
     paper: str | None = None
     scored: str = "all"
+    scores: bool = True
 
 
 @dataclass(frozen=True)
@@ -214,10 +219,11 @@ def read_run(run_dir: Path) -> RunFolder:
     """
     if not run_dir.is_dir():
         raise DataError(f"The run folder {run_dir} does not exist. Give the folder that `medaegis run` printed.")
+    manifest = _read_json(run_dir / "manifest.json", Manifest)
     return RunFolder(
-        manifest=_read_json(run_dir / "manifest.json", Manifest),
+        manifest=manifest,
         table=_read_table(run_dir / "table.csv"),
-        cases=_read_cases(run_dir / "cases.parquet"),
+        cases=_read_cases(run_dir / "cases.parquet") if manifest.scores else _no_cases(),
         gallery=_read_gallery(run_dir),
         embedding=_read_embedding(run_dir / "embedding.parquet"),
     )
@@ -284,6 +290,12 @@ def _read_columns(path: Path, texts: tuple[str, ...], numbers: tuple[str, ...]) 
 
 def _read_cases(path: Path) -> Cases:
     return Cases(**_read_columns(path, CASES_TEXT, CASES_NUMBERS))
+
+
+def _no_cases() -> Cases:
+    none: dict[str, Any] = {name: np.array([], dtype=np.str_) for name in CASES_TEXT}
+    none |= {name: np.zeros(0) for name in CASES_NUMBERS}
+    return Cases(**none)
 
 
 def _read_embedding(path: Path) -> Embedding | None:

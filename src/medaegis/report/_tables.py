@@ -10,6 +10,8 @@ from medaegis.report._read import Row
 
 VARIANT_LABELS = {"without": "without HFC", "with": "with HFC", "": "attack"}
 CLEAN_METRICS = ("clean accuracy", "clean AUC")
+SUCCESS = "Adv. Acc"
+SIZES = ("mean Linf", "mean RMS", "mean L2")
 
 
 @dataclass(frozen=True)
@@ -65,12 +67,16 @@ class Grid:
 
 @dataclass(frozen=True)
 class Block:
-    """All numbers of one attack and budget: the classifier, the detectors, and what else was measured."""
+    """All numbers of one attack and budget: the classifier, the detectors, and what else was measured.
+
+    `parts` are the success by class and after storage, and the sizes of the change; empty where not measured.
+    """
 
     scope: Scope
     classifier: Grid
     detectors: Grid
     further: Grid
+    parts: tuple[Grid, ...] = ()
 
 
 def budget(eps: str) -> float:
@@ -201,7 +207,35 @@ def _block(table: Sequence[Row], scope: Scope) -> Block:
         classifier=_classifier(table, scope, variants),
         detectors=Grid("Detector", main, tuple(_line(table, scope, main, name) for name in names)),
         further=_measured(Grid("Detector", further, tuple(_line(table, scope, further, name) for name in names))),
+        parts=_parts(table, scope),
     )
+
+
+def success_metrics(table: Sequence[Row], scope: Scope) -> tuple[str, ...]:
+    """The success of one attack and budget, overall and as far as the table divides it.
+
+    Example:
+        >>> success_metrics([], Scope("CXR", "ResNet-50", "BIM", "1/256"))
+        ()
+    """
+    return unique(r.metric for r in table if r.attack and r.metric.startswith(SUCCESS) and _belongs(r, scope))
+
+
+def _parts(table: Sequence[Row], scope: Scope) -> tuple[Grid, ...]:
+    divided = [name for name in success_metrics(table, scope) if name != SUCCESS]
+    found = [
+        Grid(title, (Column(SUCCESS, ("",)),), tuple(_part_line(table, scope, n, start) for n in names))
+        for title, start in (("Class", "Adv. Acc of "), ("Stored at", "Adv. Acc at "))
+        if (names := [name for name in divided if name.startswith(start)])
+    ]
+    sizes = [name for name in SIZES if lookup(table, scope, name) is not None]
+    column = (Column("% of the pixel range", ("",)),)
+    lines = tuple(Line(name, (cell(lookup(table, scope, name), 4),)) for name in sizes)
+    return (*found, Grid("Size of the change", column, lines)) if sizes else tuple(found)
+
+
+def _part_line(table: Sequence[Row], scope: Scope, metric: str, start: str) -> Line:
+    return Line(metric.removeprefix(start), (cell(lookup(table, scope, metric)),))
 
 
 def _classifier(table: Sequence[Row], scope: Scope, variants: tuple[str, ...]) -> Grid:

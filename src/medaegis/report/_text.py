@@ -5,8 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from medaegis.report._read import Row, read_run
-from medaegis.report._tables import Scope, detectors_of, lookup, number, scopes, variants_of
+from medaegis.report._read import Manifest, Row, read_run
+from medaegis.report._tables import (
+    SUCCESS,
+    Scope,
+    detectors_of,
+    lookup,
+    number,
+    scopes,
+    success_metrics,
+    variants_of,
+)
 
 SHOWN = ("AUC", "TPR@90", "undetected")
 
@@ -23,20 +32,32 @@ def text_table(run_dir: Path) -> str:
     Example:
         >>> print(text_table(Path("runs/demo")))  # doctest: +SKIP
     """
-    table = read_run(run_dir).table
+    run = read_run(run_dir)
+    table = run.table
     clean = [f"{row.metric} {_figure(row)}" for row in table if row.metric.startswith("clean")]
     lines = [f"{table[0].dataset}, {table[0].model}: " + ", ".join(clean)] if table else []
     for scope in scopes(table):
         lines += ["", *_block(table, scope)]
-    return "\n".join([*lines, "", "Percent, with 95 % bootstrap intervals; (paper: …) is the published figure."])
+    note = "Percent, with 95 % bootstrap intervals; (paper: …) is the published figure."
+    return "\n".join([*lines, "", *_checks(run.manifest), note])
+
+
+def _checks(manifest: Manifest) -> list[str]:
+    """Warnings, and the checks of the attack's strength that did not pass."""
+    run = [check for check in manifest.checks if check.passed is not None]
+    failed = [f"  {check.name}. {check.text}" for check in run if not check.passed]
+    head = f"{len(run) - len(failed)} of {len(run)} checks of the attack's strength passed"
+    words = f"{head}; not:" if failed else f"{head}." if run else "No check of the attack's strength was run."
+    return [*(f"warning: {text}" for text in manifest.warnings), words, *failed]
 
 
 def _block(table: Sequence[Row], scope: Scope) -> list[str]:
     variants = variants_of(table, scope)
     names = [f"{variant} HFC" if variant else "" for variant in variants]
     lines = [f"{scope.attack} {scope.eps}".ljust(22) + "".join(name.ljust(40) for name in names)]
-    found = [lookup(table, scope, "Adv. Acc", variant=variant) for variant in variants]
-    lines.append("  " + "Adv. Acc".ljust(20) + "".join(_figure(row).ljust(40) for row in found))
+    for metric in success_metrics(table, scope) or (SUCCESS,):
+        found = [lookup(table, scope, metric, variant=variant) for variant in variants]
+        lines.append("  " + metric.ljust(20) + "".join(" " + _figure(row).ljust(39) for row in found))
     for detector in detectors_of(table, scope):
         for metric in SHOWN:
             rows = [lookup(table, scope, metric, detector, variant) for variant in variants]
