@@ -18,7 +18,7 @@ ABOVE = {
     "report": set(),
     "experiment": {"density", "models", "data", "attack", "detect", "measure", "report"},
 }
-GROUND = {"_types", "_errors", "_progress", "_version"}
+GROUND = {"_types", "_errors", "_progress", "_version", "_threads"}
 
 
 def _rooms_used(file: Path) -> set[str]:

@@ -29,6 +29,7 @@ def examine() -> Iterator[Finding]:
     """
     import torch
 
+    from medaegis._threads import usable_cores, use_sensible_threads
     from medaegis._version import __version__
     from medaegis.experiment._outputs import PACKAGES, package_versions
 
@@ -37,12 +38,16 @@ def examine() -> Iterator[Finding]:
     versions = ", ".join(f"{name} {number}" for name, number in package_versions(PACKAGES).items())
     yield Finding("packages", (major, minor) >= TORCH_RANGE, f"{versions} (torch 2.11 or later is supported)")
     yield _device()
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    yield Finding("threads", torch.get_num_threads() <= cores, f"torch uses {torch.get_num_threads()} of {cores} cores")
+    cores, threads = usable_cores(), use_sensible_threads()
+    yield Finding("threads", threads <= cores, f"torch uses {threads} threads on {cores} usable cores{_chosen()}")
     yield _precision()
     yield _data()
     yield _recipes()
     yield _self_test()
+
+
+def _chosen() -> str:
+    return " (OMP_NUM_THREADS)" if os.environ.get("OMP_NUM_THREADS") else ""
 
 
 def _device() -> Finding:

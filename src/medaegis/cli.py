@@ -161,8 +161,12 @@ def _print_warning(message: Warning | str, *_rest: Any, **_named: Any) -> None:
 
 
 def _device(name: str | None) -> str:
+    """The device to compute on; on a CPU, no more threads than this process has cores."""
     import torch
 
+    from medaegis._threads import use_sensible_threads
+
+    use_sensible_threads()
     available = torch.cuda.is_available()
     if name is not None and name.startswith("cuda") and not available:
         raise MedaegisError(

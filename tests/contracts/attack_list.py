@@ -9,40 +9,32 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from medaegis.attack import Attack, bim, fgsm, hfc, mim, noise, pgd
+from medaegis import Tapped
+from medaegis.attack import (
+    BPDA,
+    AdamStep,
+    Attacker,
+    DiverseInput,
+    LowResolution,
+    Tanh,
+    TranslationSmoothing,
+    apgd,
+    bim,
+    cw_linf,
+    dim,
+    fgsm,
+    hfc,
+    mim,
+    noise,
+    pgd,
+    pgd_l2,
+    tim,
+    transfer,
+)
 from medaegis.density import MixtureBank, fit_bank
 from medaegis.models import Taps, frozen
 
 STEPS = 5
-Make = Callable[[float, MixtureBank], Attack]
-
-_PLAIN: dict[str, Make] = {
-    "fgsm": lambda eps, bank: fgsm(eps=eps),
-    "bim": lambda eps, bank: bim(eps=eps, steps=STEPS),
-    "pgd": lambda eps, bank: pgd(eps=eps, steps=STEPS),
-    "mim": lambda eps, bank: mim(eps=eps, steps=STEPS),
-    "mim-released": lambda eps, bank: mim(eps=eps, steps=STEPS, decay=0.5, norm="l2"),
-    "mim+hfc": lambda eps, bank: mim(eps=eps, steps=STEPS).plus(hfc(bank)),
-    "noise-uniform": lambda eps, bank: noise(eps=eps, kind="uniform"),
-    "noise-gaussian": lambda eps, bank: noise(eps=eps, kind="gaussian"),
-    "noise-sign": lambda eps, bank: noise(eps=eps, kind="sign"),
-    "bim+hfc": lambda eps, bank: bim(eps=eps, steps=STEPS).plus(hfc(bank)),
-    "pgd+hfc": lambda eps, bank: pgd(eps=eps, steps=STEPS).plus(hfc(bank)),
-}
-
-
-def _best(make: Make) -> Make:
-    return lambda eps, bank: make(eps, bank).keeping("best")
-
-
-ATTACKS: dict[str, Make] = _PLAIN | {f"{name}-best": _best(make) for name, make in _PLAIN.items()}
-GRADIENT = [name for name in ATTACKS if not name.startswith("noise")]
-RANDOM = [name for name in ATTACKS if name.startswith(("noise", "pgd"))]
-
-SHAPES = {"gray": (1, 7, 7), "rgb": (3, 5, 8), "volume": (1, 4, 5, 6)}
-SETTINGS = [(shape, k, targeted) for shape in SHAPES for k in (2, 5) for targeted in (True, False)]
-SETTING_IDS = [f"{shape}-{k}-{'targeted' if targeted else 'untargeted'}" for shape, k, targeted in SETTINGS]
-SPECIAL_PIXELS = (0.0, 1.0, 1e-40, 1e-10, 1 - 2**-24, 2**-149, 0.03)
 
 
 class World(NamedTuple):
@@ -53,6 +45,91 @@ class World(NamedTuple):
     y: Tensor
     target: Tensor | None
     bank: MixtureBank
+    substitute: nn.Module
+
+
+Make = Callable[[float, World], Attacker]
+
+
+def _round(x: Tensor) -> Tensor:
+    return (x * 255).round() / 255
+
+
+_BASE: dict[str, Make] = {
+    "fgsm": lambda eps, w: fgsm(eps=eps),
+    "bim": lambda eps, w: bim(eps=eps, steps=STEPS),
+    "pgd": lambda eps, w: pgd(eps=eps, steps=STEPS),
+    "mim": lambda eps, w: mim(eps=eps, steps=STEPS),
+    "mim-released": lambda eps, w: mim(eps=eps, steps=STEPS, decay=0.5, norm="l2"),
+    "mim+hfc": lambda eps, w: mim(eps=eps, steps=STEPS).plus(hfc(w.bank)),
+    "noise-uniform": lambda eps, w: noise(eps=eps, kind="uniform"),
+    "noise-gaussian": lambda eps, w: noise(eps=eps, kind="gaussian"),
+    "noise-sign": lambda eps, w: noise(eps=eps, kind="sign"),
+    "bim+hfc": lambda eps, w: bim(eps=eps, steps=STEPS).plus(hfc(w.bank)),
+    "pgd+hfc": lambda eps, w: pgd(eps=eps, steps=STEPS).plus(hfc(w.bank)),
+    "cw_linf": lambda eps, w: cw_linf(eps=eps, steps=STEPS),
+    "pgd_l2": lambda eps, w: pgd_l2(eps=eps, steps=STEPS),
+}
+_MORE: dict[str, Make] = {
+    "tim": lambda eps, w: tim(eps=eps, steps=STEPS, kernel=3),
+    "dim": lambda eps, w: dim(eps=eps, steps=STEPS, smallest=0.6),
+    "ti-di-mim+hfc": lambda eps, w: (
+        mim(eps=eps, steps=STEPS).through(TranslationSmoothing(3)).through(DiverseInput(0.6)).plus(hfc(w.bank))
+    ),
+    "cw_linf-kappa": lambda eps, w: cw_linf(eps=eps, steps=STEPS, kappa=0.1),
+    "pgd_l2-plain": lambda eps, w: pgd_l2(eps=eps * w.x[0].numel() ** 0.5, steps=STEPS, norm="l2"),
+    "pgd_l2-momentum+hfc": lambda eps, w: pgd_l2(eps=eps, steps=STEPS).with_momentum().plus(hfc(w.bank)),
+    "apgd": lambda eps, w: apgd(eps=eps, steps=12),
+    "apgd-ce": lambda eps, w: apgd(eps=eps, steps=12, loss="ce"),
+    "apgd-rms": lambda eps, w: apgd(eps=eps, steps=12, norm="rms", restarts=2),
+    "apgd+hfc": lambda eps, w: apgd(eps=eps, steps=12).plus(hfc(w.bank)),
+    "pgd-drop": lambda eps, w: pgd(eps=eps, steps=STEPS).decaying(after=3),
+    "bim-cosine": lambda eps, w: bim(eps=eps, steps=STEPS).decaying("cosine"),
+    "pgd-restarts": lambda eps, w: pgd(eps=eps, steps=STEPS).restarting(2),
+    "pgd-first": lambda eps, w: pgd(eps=eps, steps=STEPS).restarting(2).keeping("first"),
+    "bim-tanh": lambda eps, w: bim(eps=eps, steps=STEPS).over(Tanh(), AdamStep(1.0)),
+    "pgd_l2-tanh": lambda eps, w: pgd_l2(eps=eps, steps=STEPS).over(Tanh(), AdamStep(1.0)),
+    "bim-low": lambda eps, w: bim(eps=eps, steps=STEPS).over(LowResolution(2)),
+    "pgd_l2-low": lambda eps, w: pgd_l2(eps=eps, steps=STEPS).over(LowResolution(2)),
+    "bim-bpda": lambda eps, w: bim(eps=eps, steps=STEPS).through(BPDA(_round)),
+    "dim-eot": lambda eps, w: bim(eps=eps, steps=STEPS).through(DiverseInput(0.6), draws=3),
+    "pgd-guard": lambda eps, w: pgd(eps=eps, steps=STEPS).against(EvenFeatures()),
+    "transfer": lambda eps, w: transfer(w.substitute, bim(eps=eps, steps=STEPS)),
+    "transfer-pgd_l2": lambda eps, w: transfer(w.substitute, pgd_l2(eps=eps, steps=STEPS)),
+}
+
+
+class EvenFeatures:
+    """A guard that lets pass what the first logit's sign likes: any rule will do for laws."""
+
+    layers = ()
+
+    def __call__(self, tapped: Tapped) -> Tensor:
+        return tapped.logits[:, 0] > tapped.logits.mean(dim=1)
+
+
+def _best(make: Make) -> Make:
+    return lambda eps, w: make(eps, w).keeping("best")
+
+
+ATTACKS: dict[str, Make] = _BASE | {f"{name}-best": _best(make) for name, make in _BASE.items()} | _MORE
+GRADIENT = [name for name in ATTACKS if not name.startswith("noise")]
+RANDOM = [
+    name for name in ATTACKS if name.startswith(("noise", "pgd", "cw_linf", "apgd", "dim", "ti-di", "transfer-pgd"))
+]
+L2_BALL = [name for name in ATTACKS if "_l2" in name or "rms" in name]
+TRANSFER = [name for name in ATTACKS if name.startswith("transfer")]
+_DIRECT = ("fgsm", "bim", "pgd", "mim", "mim-released", "cw_linf", "apgd", "apgd-ce", "pgd-restarts", "bim-cosine")
+EXACT = [*_DIRECT, *(f"{name}-best" for name in _DIRECT[:6]), "pgd-guard", "bim-bpda"]
+"""Attacks that follow each pixel's own gradient to the wall of an Linf ball."""
+EXACT_L2 = ["pgd_l2", "pgd_l2-best", "pgd_l2-plain", "apgd-rms"]
+FAINT = [name for name in ATTACKS if any(part in name for part in ("gaussian", "tanh", "low", "kappa", "first"))]
+"""Attacks that need not use most of their budget."""
+
+SHAPES = {"gray": (1, 7, 7), "rgb": (3, 5, 8), "volume": (1, 4, 5, 6)}
+SETTINGS = [(shape, k, targeted) for shape in SHAPES for k in (2, 5) for targeted in (True, False)]
+SETTING_IDS = [f"{shape}-{k}-{'targeted' if targeted else 'untargeted'}" for shape, k, targeted in SETTINGS]
+SPECIAL_PIXELS = (0.0, 1.0, 1e-40, 1e-10, 1 - 2**-24, 2**-149, 0.03)
 
 
 def small_net(channels: int, classes: int, dimensions: int = 2, seed: int = 0) -> nn.Sequential:
@@ -89,4 +166,19 @@ def world(shape: str, classes: int, targeted: bool, dtype: torch.dtype = torch.f
     with frozen(net), torch.no_grad():
         features = Taps(net)(torch.rand(60, *size, generator=generator, dtype=torch.float64).to(dtype)).features
     bank = fit_bank(features, torch.arange(60) % classes, components=2, strength=0.1, generator=generator)
-    return World(net, x, y, (y + 1) % classes if targeted else None, bank)
+    substitute = small_net(size[0], classes, len(size) - 1, seed=1).to(dtype)
+    return World(net, x, y, (y + 1) % classes if targeted else None, bank, substitute)
+
+
+def steerable(shape: str) -> World:
+    """A world of two classes whose linear network a budget of 0.1 can turn everywhere, and none of 0.002 can."""
+    w = world(shape, 2, True)
+    sign = torch.rand(w.x[0].numel(), generator=torch.Generator().manual_seed(4)).sub(0.5).sign().double()
+    net = nn.Sequential(nn.Flatten(), nn.Linear(len(sign), 2)).double()
+    net[1].weight.data = torch.stack([sign, -sign]) / 4
+    x = w.x.clone()
+    far = (x.flatten(1) - 0.5) @ sign
+    x += ((far.sign() - far) / len(sign))[:, None].mul(sign).reshape(x.shape)  # every case at distance 1
+    net[1].bias.data = torch.tensor([-1.0, 1.0]).double() * sign.sum() / 8
+    y = net(x.clamp(0, 1)).argmax(dim=1)
+    return w._replace(net=net, x=x.clamp(0, 1), y=y, target=1 - y)

@@ -12,6 +12,7 @@ from torch.nn import functional
 
 from medaegis import Taps, accelerate, build_model
 from medaegis.models import frozen
+from medaegis.models._layout import plain_where_small
 from medaegis.models._speed import use_fast_format
 
 
@@ -253,3 +254,32 @@ def test_fast_format_changes_no_logit() -> None:
     use_fast_format(net, probe)
     assert not net[0].weight.is_contiguous()
     torch.testing.assert_close(net(probe), before)
+
+
+def wide_net() -> nn.Module:
+    """A strided layer to 4 x 4 places, then two wide ones whose kernels cost more to rearrange than to apply."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        wide = [part for _ in range(2) for part in (nn.Conv2d(256, 256, 3, padding=1), nn.ReLU())]
+        stem = nn.Conv2d(3, 256, 4, stride=4)
+        net = nn.Sequential(stem, nn.ReLU(), *wide, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(256, 2))
+    return net.eval()
+
+
+def test_wide_convolutions_on_few_places_run_in_the_plain_format_and_give_the_same_gradient() -> None:
+    net, x = wide_net(), torch.rand(2, 3, 16, 16, generator=torch.Generator().manual_seed(1))
+    fast = accelerate(net, x)
+    formats = [fast.model.get_submodule(name).weight.is_contiguous(memory_format=torch.channels_last) for name in "024"]
+    assert formats == [True, False, False]
+    gradients = []
+    for model, images in ((net, x), (fast.model, x.contiguous(memory_format=fast.memory_format))):
+        leaf = images.detach().requires_grad_(True)
+        gradients += torch.autograd.grad(model(leaf)[:, 1].sum(), leaf)
+    torch.testing.assert_close(*gradients, rtol=1e-4, atol=1e-8)
+
+
+def test_large_activations_and_narrow_kernels_keep_channels_last() -> None:
+    net, x = wide_net(), torch.rand(1, 3, 32, 32)
+    assert plain_where_small(net, x) == ()
+    assert plain_where_small(nn.Sequential(nn.Conv2d(128, 128, 3)), torch.rand(1, 128, 4, 4)) == ()
+    assert not any(module._forward_pre_hooks for module in net.modules())

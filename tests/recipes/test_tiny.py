@@ -76,3 +76,24 @@ def test_chest_xray_small(tmp_path: Path) -> None:
         pytest.skip(f"no chest X-rays in {DATA}: set MEDAEGIS_DATA")
     run_recipe(find_recipe("chest-xray-small"), data=DATA / "chest_xray", out=tmp_path, tiny=True)
     check_run(tmp_path)
+
+
+def test_attack_curves(tmp_path: Path) -> None:
+    """On phantoms: every attack at every budget, the checks of the attacks' strength, and a page of curves."""
+    changes = {"source": "phantom-chest", "cases": 120, "size": 32, "eps": ["2/256", "16/256", "64/256"], "steps": 4}
+    recipe = find_recipe("attack-curves")
+    run_recipe(recipe, out=tmp_path, tiny=True, changes=changes)
+    table = pyarrow.csv.read_csv(tmp_path / "table.csv")
+    assert table.column_names == COLUMNS
+    rows = [row for row in table.to_pylist() if row["metric"] == "Adv. Acc"]
+    names = {row["attack"] for row in rows}
+    assert len(names) == len(recipe.settings.attacks)
+    assert len(rows) == 3 * len(names)
+    assert all(row["ci_low"] - 1e-9 <= row["value"] <= row["ci_high"] + 1e-9 for row in rows)
+    manifest = json.loads((tmp_path / "manifest.json").read_text())
+    said = {check["name"] for check in manifest["checks"]}
+    assert {"Gradients are alive", "BIM is not below a single step", "BIM is not below transfer"} <= said
+    page = (tmp_path / "report.html").read_text()
+    assert "Success against the budget" in page
+    assert page.count('aria-label="Success of') == len(names)
+    assert run_recipe(recipe, out=tmp_path, tiny=True, changes=changes).computed == 0

@@ -104,7 +104,7 @@ class DifferenceOfLogitsRatio(Objective):
         require(k >= least, "loss", "apgd", f"'dlr' for at least {least} classes only", f"{k} classes", fix)
         ordered = tapped.logits.sort(dim=1, descending=True).values
         low = ordered[:, 2] if goal.target is None else (ordered[:, 2] + ordered[:, 3]) / 2
-        return _margin_towards(tapped.logits, goal) / (ordered[:, 0] - low + 1e-12)
+        return _margin_towards(tapped.logits, goal) / (ordered[:, 0] - low).clamp_min(1e-30)
 
 
 def _margin_towards(logits: Tensor, goal: Goal) -> Tensor:

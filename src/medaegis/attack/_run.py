@@ -102,7 +102,7 @@ def run_attack(
         advance = stack.enter_context(bar)
         check_classes(model, x[:1].to(device), y, target)
         pair = _prepare(attack, model, x[:2].to(device))
-        results, start, size = _Results(x), 0, batch_size
+        results, start, size = _Results(x), 0, min(batch_size, len(x))
         while start < len(x):
             rows = slice(start, start + size)
             goal = Goal(y[rows].long().to(device), None if target is None else target[rows].long().to(device))

@@ -216,7 +216,7 @@ def unit(gradient: Tensor, norm: Literal["l1", "l2"]) -> Tensor:
                 [ 0.0000,  0.0000]])
     """
     axes = tuple(range(1, gradient.dim()))
-    peak = torch.linalg.vector_norm(gradient, ord=torch.inf, dim=axes, keepdim=True)
+    peak = gradient.abs().amax(dim=axes, keepdim=True)
     scaled = gradient / torch.where(peak > 0, peak, 1)
     length = torch.linalg.vector_norm(scaled, ord=1 if norm == "l1" else 2, dim=axes, keepdim=True)
     return scaled.div_(torch.where(length > 0, length, 1))

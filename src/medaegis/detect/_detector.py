@@ -44,6 +44,14 @@ class Detector(ABC):
         """Scores (n,); `predicted` (n,) are the classes that the network predicts, where the detector asks for them."""
 
     @abstractmethod
+    def fitted_layers(self) -> tuple[str, ...]:
+        """Names of the layers that `fit` got; "" for a single layer's tensor.
+
+        Raises:
+            NotFittedError: before `fit`.
+        """
+
+    @abstractmethod
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Tensors and JSON values from which `restore` makes an equal detector."""
 

@@ -94,6 +94,15 @@ class KD(Detector):
         densities = torch.stack(parts, dim=1)
         return -densities.amax(dim=1) if column is None else -densities.gather(1, column)[:, 0]
 
+    def fitted_layers(self) -> tuple[str, ...]:
+        """Names of the layers that `fit` got.
+
+        Raises:
+            NotFittedError: before `fit`.
+        """
+        self._check_fitted()
+        return tuple(self.reference_)
+
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Reference features, bandwidths and levels.
 

@@ -65,6 +65,16 @@ class MAHA(Detector):
         layers = to_score(features, {name: g.means.shape[1] for name, g in self.gaussians_.items()}, "MAHA")
         return {name: _distance(z, self.gaussians_[name]) for name, z in layers.items()}
 
+    def fitted_layers(self) -> tuple[str, ...]:
+        """Names of the layers that `fit` got.
+
+        Raises:
+            NotFittedError: before `fit`.
+        """
+        if not hasattr(self, "gaussians_"):
+            raise NotFittedError("MAHA is not fitted yet: call fit(features, labels) first.")
+        return tuple(self.gaussians_)
+
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Means, whiteners and strengths.
 

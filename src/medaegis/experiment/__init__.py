@@ -3,6 +3,7 @@
 from medaegis.experiment._attack_run import AttackSettings, attack_plan, run_attack_command
 from medaegis.experiment._content import Content, Row
 from medaegis.experiment._context import Context
+from medaegis.experiment._curves import CurveSettings, curve_plan
 from medaegis.experiment._hiding import HidingSettings, hiding_plan
 from medaegis.experiment._recipe import Plan, Recipe, Settings, find_recipe, find_recipes, parse_changes
 from medaegis.experiment._run import Finished, run_recipe
@@ -13,6 +14,7 @@ __all__ = [
     "AttackSettings",
     "Content",
     "Context",
+    "CurveSettings",
     "Finished",
     "HidingSettings",
     "Plan",
@@ -23,6 +25,7 @@ __all__ = [
     "Stage",
     "Store",
     "attack_plan",
+    "curve_plan",
     "find_recipe",
     "find_recipes",
     "hiding_plan",

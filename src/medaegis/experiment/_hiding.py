@@ -6,16 +6,15 @@ This is the shape of HFC-21 Tables 2 and Fig. 3; a recipe states data, network, 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import Field
 
 from medaegis._errors import require
-from medaegis.attack import check_eps, parse_fraction
 from medaegis.experiment._content import Content
 from medaegis.experiment._context import Context
 from medaegis.experiment._named_attack import comparisons
-from medaegis.experiment._recipe import Settings
+from medaegis.experiment._network_settings import Budgets, NetworkSettings, classifier_stage
 from medaegis.experiment._stage import Stage
 from medaegis.experiment._stages_attack import (
     AttackChoice,
@@ -26,29 +25,11 @@ from medaegis.experiment._stages_attack import (
     Embedding,
     Probe,
 )
-from medaegis.experiment._stages_data import PHANTOM, SplitCases, images_stage
-from medaegis.experiment._stages_model import AdversarialCases, Bank, Classifier, TrainFeatures, file_hash, network_hash
+from medaegis.experiment._stages_model import AdversarialCases, Bank, Classifier, TrainFeatures
 from medaegis.experiment._weakness import CASES
-from medaegis.models import TrainSettings, build_model, find_weights
 
 
-def _budget(value: object) -> str:
-    text = str(value).strip()
-    try:
-        check_eps(float(parse_fraction(text, "recipe")), "recipe")
-    except ValueError as error:
-        raise ValueError(f"a budget is a fraction of the pixel range such as 1/256; {error}") from None
-    return text
-
-
-def _listed(value: object) -> object:
-    return tuple(value) if isinstance(value, list) else value if isinstance(value, tuple) else (value,)
-
-
-Budget = Annotated[str, BeforeValidator(_budget)]
-
-
-class HidingSettings(Settings):
+class HidingSettings(NetworkSettings):
     """What a hiding experiment is made of; every field can be set with `--set field=value`.
 
     Example:
@@ -56,25 +37,13 @@ class HidingSettings(Settings):
         ('1/256', '2/256')
     """
 
-    data: str | None = Field(None, description="folder of images")
-    source: str | None = Field(None, description="layout of the folder, or a phantom; recognised by default")
-    size: int = Field(128, ge=16, description="height and width in pixels")
-    limit: int | None = Field(None, ge=3, description="most cases a class")
-    cases: int = Field(400, ge=20, description="number of phantoms")
-    split: Literal["patient", "image"] = Field("patient", description="image reproduces the papers")
-    model: str = Field("resnet18", description="torchvision name, small-resnet or package.module:factory")
-    weights: str | None = Field("auto", description="path, imagenet, none, or auto: a known file, else imagenet")
-    epochs: int = Field(12, ge=0, description="most training epochs; 0 takes the model as it comes")
-    train_batch: int = Field(64, ge=2, description="cases a training step")
-    learning_rate: float = Field(3e-4, gt=0, description="of Adam")
     attack: Literal["fgsm", "bim", "pgd", "mim"] = Field("bim", description="the attack that is hidden")
-    eps: Annotated[tuple[Budget, ...], BeforeValidator(_listed)] = Field(("1/256",), description="budgets, Linf")
+    eps: Budgets = Field(("1/256",), description="budgets, Linf")
     steps: int | None = Field(40, ge=1, description="attack steps; none takes the papers' 2 eps / (0.02/256)")
     components: int = Field(1, ge=1, description="K, Gaussian components a class and layer")
     hfc_weight: float = Field(1.0, gt=0, description="factor of HFC; 1 is the papers'")
     bandwidth: float | Literal["median", "likelihood"] = Field("likelihood", description="of KD")
     checks: int = Field(CASES, ge=0, description="cases of the extra runs that check the attack's strength; 0: none")
-    seed: int = Field(0, ge=0, description="of everything random")
 
 
 @dataclass(frozen=True)
@@ -154,13 +123,7 @@ def hiding_plan(
         ['BIM 1/256', 'BIM 1/256 + HFC']
     """
     require(len(set(settings.eps)) == len(settings.eps) > 0, "eps", "recipe", "different budgets", settings.eps)
-    phantom = (settings.source or "").startswith(PHANTOM)
-    fix = "Give the folder with --data DIR, or a phantom with --set source=phantom-chest."
-    require(settings.data is not None or phantom, "data", "recipe", "a folder of images", settings.data, fix)
-    images = images_stage(
-        settings.source, settings.data, size=settings.size, limit=settings.limit, n=settings.cases, seed=settings.seed
-    )
-    classifier = _classifier(settings, SplitCases(images, by=settings.split, seed=settings.seed))
+    classifier = classifier_stage(settings)
     features = TrainFeatures(classifier)
     detectors = (DetectorChoice("KD", (("bandwidth", settings.bandwidth),)), DetectorChoice("MAHA"))
     cases = AdversarialCases(classifier, seed=settings.seed)
@@ -183,29 +146,6 @@ def shown_variants(variants: tuple[Variant, ...], budgets: tuple[str, ...]) -> t
     """
     middle = budgets[len(budgets) // 2]
     return tuple(v for v in variants if v.attacked.choice.eps == middle)
-
-
-def _classifier(settings: HidingSettings, split: SplitCases) -> Classifier:
-    weights = find_weights(settings.weights, settings.model, settings.data)
-    train = TrainSettings(
-        epochs=max(1, settings.epochs), batch_size=settings.train_batch, learning_rate=settings.learning_rate
-    )
-    return Classifier(
-        split,
-        model=settings.model,
-        weights_hash=file_hash(weights),
-        network_hash=_own_network_hash(settings),
-        train=train if settings.epochs else None,
-        seed=settings.seed,
-        weights=None if weights is None else str(weights),
-    )
-
-
-def _own_network_hash(settings: HidingSettings) -> str:
-    """Hash of what the user's factory makes, which also shows early that it can be made; "" for a named network."""
-    if ":" not in settings.model:
-        return ""
-    return network_hash(build_model(settings.model, classes=2, seed=settings.seed).model)
 
 
 def _variant(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -13,13 +13,13 @@ from torch import Tensor
 from medaegis import attack as attacks
 from medaegis._errors import require
 from medaegis._types import Tapped
-from medaegis.attack import Attack, AttackResult, matched_noise, run_attack
+from medaegis.attack import Attack, Attacker, AttackResult, matched_noise, run_attack
 from medaegis.detect import Detector, make_detector
 from medaegis.experiment._context import Context
 from medaegis.experiment._named_attack import NamedAttack
 from medaegis.experiment._stage import Result, Stage
 from medaegis.experiment._stages_data import cases_at
-from medaegis.experiment._stages_model import AdversarialCases, Bank, TrainFeatures, features_of
+from medaegis.experiment._stages_model import AdversarialCases, Bank, Classifier, TrainFeatures, features_of
 from medaegis.experiment._weakness import spread
 from medaegis.models import PENULTIMATE
 
@@ -75,6 +75,7 @@ class Attacked(Stage):
     bank: Bank | None = None
     weight: float = 1.0
     seed: int = 0
+    version: ClassVar[int] = 2  # 2: counts of steps by case
 
     @property
     def title(self) -> str:
@@ -90,19 +91,25 @@ class Attacked(Stage):
         attack = named.build()
         if self.bank is not None:
             attack = attack.plus(attacks.hfc(self.bank.bank(context), weight=self.weight))
-        classifier = self.cases.classifier
-        x, y = cases_at(classifier.split.images.dataset(context), index)
-        classes = context.get(classifier).tensors["test_logits"].shape[1]
-        return run_attack(
-            attack,
-            classifier.load(context),
-            x,
-            y,
-            target=(y + 1) % classes,
-            generator=torch.Generator().manual_seed(self.seed),
-            batch_size=context.batch_size,
-            progress=context.progress,
-        )
+        return attack_next_class(attack, self.cases.classifier, index, self.seed, context)
+
+
+def attack_next_class(
+    attack: Attacker, classifier: Classifier, index: NDArray[np.int64], seed: int, context: Context
+) -> AttackResult:
+    """Attack the images at `index` towards the class after their own."""
+    x, y = cases_at(classifier.split.images.dataset(context), index)
+    classes = context.get(classifier).tensors["test_logits"].shape[1]
+    return run_attack(
+        attack,
+        classifier.load(context),
+        x,
+        y,
+        target=(y + 1) % classes,
+        generator=torch.Generator().manual_seed(seed),
+        batch_size=context.batch_size,
+        progress=context.progress,
+    )
 
 
 def _stored(made: AttackResult) -> Result:

@@ -20,6 +20,7 @@ from torch.utils._pytree import tree_leaves
 
 from medaegis._types import Images, Tapped
 from medaegis.models._frozen import frozen
+from medaegis.models._layout import plain_where_small
 from medaegis.models._taps import LayerChoice, Taps
 
 _CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
@@ -114,6 +115,8 @@ def _attempt(duplicate: nn.Module, probe: Tensor, fold: bool, layout: torch.memo
     try:
         folded = _fold(duplicate, probe) if fold else ()
         duplicate.to(memory_format=layout)  # pyright: ignore[reportCallIssue]  # torch's stub lacks this overload
+        if layout is not torch.contiguous_format:
+            plain_where_small(duplicate, probe)
     except Exception:  # noqa: BLE001  # whatever a user's module cannot bear is a change not to make
         return None
     return Accelerated(duplicate, folded, layout, 0.0)

@@ -223,6 +223,49 @@ def scatter_svg(x: Floats, y: Floats, group: Sequence[str], marks: Sequence[Mark
         return _svg(figure, name, alt)
 
 
+def band_svg(
+    x: Sequence[float],
+    band: tuple[Sequence[float], Sequence[float], Sequence[float]],
+    strokes: tuple[Stroke, Stroke],
+    others: Sequence[tuple[Sequence[float], Sequence[float]]],
+    *,
+    ticks: Sequence[float],
+    name: str,
+    alt: str,
+) -> Markup:
+    """Draw shares against budgets on a logarithmic axis, with their interval, before the other curves in grey.
+
+    Args:
+        x: budgets in 1/256, ascending, above 0.
+        band: low end, value and high end of each share, in percent.
+        strokes: of this curve and of the others.
+        others: budgets and shares of each other curve.
+        ticks: budgets to label.
+        name: a name that no other drawing of the page has.
+        alt: the drawing in words.
+
+    Returns:
+        An svg element.
+
+    Example:
+        >>> strokes = (STROKES["without"], STROKES["guessing"])
+        >>> band = [0, 50], [10, 60], [20, 70]
+        >>> band_svg([1, 2], band, strokes, [], ticks=[1, 2], name="b", alt="A").startswith("<svg")
+        True
+    """
+    low, value, high = band
+    with _axes(3.0, 2.3) as (figure, axes):
+        for places, shares in others:
+            axes.plot(places, shares, **_line(strokes[1]))
+        axes.fill_between(x, low, high, color=strokes[0].colour, alpha=0.22, linewidth=0)
+        axes.plot(x, value, marker="o", markersize=3, **_line(strokes[0]))
+        axes.set_xscale("log", base=2)
+        axes.set_xticks(list(ticks), labels=[f"{tick:g}" for tick in ticks])
+        axes.minorticks_off()
+        axes.set(ylim=(-3, 103), yticks=range(0, 101, 25), xlabel="budget (1/256)", ylabel="fooled (%)")
+        return _svg(figure, name, alt)
+
+
 def marker_svg(mark: Marker, *, name: str) -> Markup:
     """Draw one marker alone, for a legend in the page's own text; it is decoration, so it has no words."""
     with _axes(0.2, 0.2) as (figure, axes):

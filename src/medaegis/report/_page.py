@@ -12,6 +12,7 @@ from typing import Any, cast
 
 from markupsafe import Markup
 
+from medaegis.report._curves import curve_findings, success_curves
 from medaegis.report._glossary import DETECTORS, glossary
 from medaegis.report._headline import headline, other_attacks
 from medaegis.report._panels import embedding_map, histogram_groups, roc_groups
@@ -76,11 +77,13 @@ def _context(run: RunFolder) -> dict[str, Any]:
     attacks = unique(row.attack for row in table if row.attack)
     detectors = unique(row.detector for row in table if row.detector)
     metrics = unique(row.metric for row in table)
+    curves = None if detectors else success_curves(table)
     return {
         "manifest": run.manifest,
-        "findings": headline(table),
-        "other_attacks": other_attacks(table),
+        "findings": headline(table) if curves is None else curve_findings(table),
+        "other_attacks": other_attacks(table) if curves is None else (),
         "blocks": blocks(table),
+        "curves": curves,
         "gallery": None if run.gallery is None else show(run.gallery),
         "histograms": histogram_groups(run),
         "rocs": roc_groups(run),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from medaegis.report._curves import grid_text, success_curves
 from medaegis.report._read import Manifest, Row, read_run
 from medaegis.report._tables import (
     SUCCESS,
@@ -36,8 +37,11 @@ def text_table(run_dir: Path) -> str:
     table = run.table
     clean = [f"{row.metric} {_figure(row)}" for row in table if row.metric.startswith("clean")]
     lines = [f"{table[0].dataset}, {table[0].model}: " + ", ".join(clean)] if table else []
-    for scope in scopes(table):
-        lines += ["", *_block(table, scope)]
+    curves = None if any(row.detector for row in table) else success_curves(table)
+    if curves is not None:
+        lines += ["", *grid_text(curves)]
+    else:
+        lines += [line for scope in scopes(table) for line in ("", *_block(table, scope))]
     note = "Percent, with 95 % bootstrap intervals; (paper: …) is the published figure."
     return "\n".join([*lines, "", *_checks(run.manifest), note])
 

@@ -1,0 +1,149 @@
+"""From the stored results of the curves to table rows, per-case outcomes, checks and facts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from medaegis.experiment._content import Content, Row, percent
+from medaegis.experiment._context import Context
+from medaegis.experiment._curves import EVERY, MINIMAL, TRANSFER, CurvePlan
+from medaegis.experiment._weakness import Check, Outcome, adaptive_check, alive, not_below, not_run, reaches_all
+from medaegis.measure import Estimate, share
+
+CONTROLS = ("noise", TRANSFER)
+ITERATED = tuple(name for name in EVERY if name not in (*CONTROLS, *MINIMAL, "fgsm", "pgd_l2"))
+
+
+def curve_content(plan: CurvePlan, context: Context) -> Content:
+    """Everything that goes into the run folder of the curves."""
+    return Content(_rows(plan, context), _cases(plan, context), _facts(plan, context))
+
+
+def title(plan: CurvePlan, name: str) -> str:
+    """What tables call an attack.
+
+    Example:
+        >>> from medaegis.experiment._curves import CurveSettings, curve_plan
+        >>> small = CurveSettings(source="phantom-chest", model="small-resnet", weights=None, size=32, attacks="fgsm")
+        >>> title(curve_plan(small, dataset="phantoms"), "fgsm")
+        'FGSM'
+    """
+    return ("TF " if name == TRANSFER else "") + plan.points[name][0].named.build().name
+
+
+def _groups(plan: CurvePlan, context: Context) -> list[str]:
+    data = plan.cases.classifier.split.images.dataset(context)
+    return [data.groups[i] for i in plan.cases.split(context).test]
+
+
+def _rows(plan: CurvePlan, context: Context) -> list[Row]:
+    where = {"dataset": plan.dataset, "model": plan.settings.model, "hfc": "", "detector": "", "published": None}
+    figures: dict[str, list[float]] = context.get(plan.cases.classifier).info["test"]
+    clean = where | {"attack": "", "eps": ""}
+    rows = [
+        Row(metric=name, **clean, **percent(Estimate(value / 100, low / 100, high / 100, int(n))))
+        for name, (value, low, high, n) in figures.items()
+    ]
+    groups = _groups(plan, context)
+    for name in plan.settings.attacks:
+        for eps in plan.settings.eps:
+            figure = share(plan.fooled(name, eps, context).numpy(), groups=groups)
+            rows.append(Row(attack=title(plan, name), eps=eps, metric="Adv. Acc", **where, **percent(figure)))
+    return rows
+
+
+def _cases(plan: CurvePlan, context: Context) -> list[dict[str, Any]]:
+    data = plan.cases.classifier.split.images.dataset(context)
+    test = plan.cases.split(context).test
+    lines: list[dict[str, Any]] = []
+    for name, points in plan.points.items():
+        for point in points:
+            found = context.get(point).tensors
+            shared = {"attack": title(plan, name), "eps": point.named.eps or "", "hfc": ""}
+            shared |= {"kind": "adversarial", "detector": "", "score": float("nan"), "threshold": float("nan")}
+            lines += [
+                {"case": data.names[place], "group": data.groups[place], "label": data.class_names[data.labels[place]]}
+                | {"prediction": data.class_names[int(found["prediction"][i])], "fooled": bool(found["fooled"][i])}
+                | {size: float(found[size][i]) for size in ("objective", "linf", "rms")}
+                | {count: int(found[count][i]) for count in ("steps", "zero_gradient", "stuck")}
+                | shared
+                for i, place in enumerate(test)
+            ]
+    return lines
+
+
+def _facts(plan: CurvePlan, context: Context) -> dict[str, Any]:
+    classifier = plan.cases.classifier
+    images, split = classifier.split.images, classifier.split.split(context)
+    data, adversarial = images.dataset(context), plan.cases.split(context)
+    parts = {name: len(index) for name, index in split._asdict().items()}
+    parts |= {"adv_train": len(adversarial.train), "adv_test": len(adversarial.test)}
+    counts = np.bincount(data.labels, minlength=len(data.class_names)).tolist()
+    return {
+        "data": {
+            "source": images.source,
+            "root": images.root,
+            "fingerprint": images.content or f"{images.n} phantoms drawn with seed {images.seed}",
+            "n": len(data),
+            "classes": dict(zip(data.class_names, counts, strict=True)),
+            "split": parts | {"by": plan.settings.split},
+            "skipped": [skipped._asdict() for skipped in data.skipped],
+        },
+        "model": {
+            "name": classifier.model,
+            "weights": classifier.weights or "random initialisation",
+            "weights_hash": classifier.weights_hash,
+            "loaded": str(context.get(classifier).info["loaded"]),
+        },
+        "adaptive": None,
+        "scores": False,
+        "checks": [check.fact() for check in curve_checks(plan, context)],
+        "warnings": [f"{note.name}: {note.text}" for note in data.notes],
+        "differs": list(plan.differs),
+        "attack": {name: f"{points[0].named.steps} steps" for name, points in plan.points.items()}
+        | _substitute(plan, context),
+        "history": context.get(classifier).info["history"],
+    }
+
+
+def _substitute(plan: CurvePlan, context: Context) -> dict[str, str]:
+    if plan.substitute is None:
+        return {}
+    accuracy = context.get(plan.substitute).info["test"]["clean accuracy"]
+    return {"substitute": f"{plan.substitute.model}, clean accuracy {accuracy[0]:.1f} %"}
+
+
+def curve_checks(plan: CurvePlan, context: Context) -> list[Check]:
+    """The signs of a too weak attack that curves can show."""
+    names = [name for name in plan.settings.attacks if name not in CONTROLS]
+    stored = [context.get(point).tensors for name in names for point in plan.points[name]]
+    checks = [alive(*(torch.cat([tensors[key] for tensors in stored]) for key in ("stuck", "steps")))] if stored else []
+    for name in names:
+        outcomes = [(eps, Outcome(title(plan, name), plan.fooled(name, eps, context))) for eps in plan.settings.eps]
+        checks.append(reaches_all(f"{title(plan, name)} reaches 100 % as the budget grows", outcomes))
+    own = [name for name in ITERATED if name in plan.points]
+    checks += [_against(plan, name, "fgsm", "is not below a single step", context) for name in own]
+    checks += [_against(plan, name, TRANSFER, "is not below transfer", context) for name in (*own, "fgsm")]
+    checks.append(adaptive_check((), False))
+    return checks
+
+
+def _against(plan: CurvePlan, name: str, other: str, words: str, context: Context) -> Check:
+    """At the budget where the comparison is worst for the attack."""
+    if name not in plan.points or other not in plan.points:
+        return not_run(f"{name} {words}", f"{other} or {name} is not among the attacks")
+    found: list[tuple[int, Check]] = []
+    for eps in plan.settings.eps:
+        ours, theirs = plan.fooled(name, eps, context), plan.fooled(other, eps, context)
+        pair = (Outcome(f"{title(plan, name)} {eps}", ours), Outcome(f"{title(plan, other)} {eps}", theirs))
+        found.append((_lead(ours, theirs), not_below(f"{title(plan, name)} {words}", *pair)))
+    worst = min(found, key=lambda entry: entry[0])[1]
+    return worst._replace(text=f"At the least favourable budget: {worst.text}")
+
+
+def _lead(ours: Tensor, theirs: Tensor) -> int:
+    return int(ours.sum() - theirs.sum())

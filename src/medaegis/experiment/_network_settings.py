@@ -1,0 +1,99 @@
+"""Settings that every experiment on a classifier shares: its data, network and training."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BeforeValidator, Field
+
+from medaegis._errors import require
+from medaegis.attack import check_eps, parse_fraction
+from medaegis.experiment._recipe import Settings
+from medaegis.experiment._stages_data import PHANTOM, SplitCases, images_stage
+from medaegis.experiment._stages_model import Classifier, file_hash, network_hash
+from medaegis.models import TrainSettings, build_model, find_weights
+
+
+def _budget(value: object) -> str:
+    text = str(value).strip()
+    try:
+        check_eps(float(parse_fraction(text, "recipe")), "recipe")
+    except ValueError as error:
+        raise ValueError(f"a budget is a fraction of the pixel range such as 1/256; {error}") from None
+    return text
+
+
+def _listed(value: object) -> object:
+    return tuple(value) if isinstance(value, list) else value if isinstance(value, tuple) else (value,)
+
+
+Budget = Annotated[str, BeforeValidator(_budget)]
+Budgets = Annotated[tuple[Budget, ...], BeforeValidator(_listed)]
+Names = Annotated[tuple[str, ...], BeforeValidator(_listed)]
+
+
+class NetworkSettings(Settings):
+    """Data, split, network and training; every field can be set with `--set field=value`.
+
+    Example:
+        >>> NetworkSettings(source="phantom-chest").size
+        128
+    """
+
+    data: str | None = Field(None, description="folder of images")
+    source: str | None = Field(None, description="layout of the folder, or a phantom; recognised by default")
+    size: int = Field(128, ge=16, description="height and width in pixels")
+    limit: int | None = Field(None, ge=3, description="most cases a class")
+    cases: int = Field(400, ge=20, description="number of phantoms")
+    split: Literal["patient", "image"] = Field("patient", description="image reproduces the papers")
+    model: str = Field("resnet18", description="torchvision name, small-resnet or package.module:factory")
+    weights: str | None = Field("auto", description="path, imagenet, none, or auto: a known file, else imagenet")
+    epochs: int = Field(12, ge=0, description="most training epochs; 0 takes the model as it comes")
+    train_batch: int = Field(64, ge=2, description="cases a training step")
+    learning_rate: float = Field(3e-4, gt=0, description="of Adam")
+    seed: int = Field(0, ge=0, description="of everything random")
+
+
+def classifier_stage(settings: NetworkSettings) -> Classifier:
+    """The classifier that the settings describe; files are listed and hashed here, nothing long is done.
+
+    Raises:
+        InputError: neither a folder nor a phantom is named.
+        DataError: data or weights cannot be used.
+
+    Example:
+        >>> small = NetworkSettings(source="phantom-chest", model="small-resnet", weights=None, size=32)
+        >>> classifier_stage(small).model
+        'small-resnet'
+    """
+    phantom = (settings.source or "").startswith(PHANTOM)
+    fix = "Give the folder with --data DIR, or a phantom with --set source=phantom-chest."
+    require(settings.data is not None or phantom, "data", "recipe", "a folder of images", settings.data, fix)
+    images = images_stage(
+        settings.source, settings.data, size=settings.size, limit=settings.limit, n=settings.cases, seed=settings.seed
+    )
+    return classifier_on(settings, SplitCases(images, by=settings.split, seed=settings.seed))
+
+
+def classifier_on(settings: NetworkSettings, split: SplitCases) -> Classifier:
+    """A classifier by the settings on a split that stands already."""
+    weights = find_weights(settings.weights, settings.model, settings.data)
+    train = TrainSettings(
+        epochs=max(1, settings.epochs), batch_size=settings.train_batch, learning_rate=settings.learning_rate
+    )
+    return Classifier(
+        split,
+        model=settings.model,
+        weights_hash=file_hash(weights),
+        network_hash=own_network_hash(settings),
+        train=train if settings.epochs else None,
+        seed=settings.seed,
+        weights=None if weights is None else str(weights),
+    )
+
+
+def own_network_hash(settings: NetworkSettings) -> str:
+    """Hash of what the user's factory makes, which also shows early that it can be made; "" for a named network."""
+    if ":" not in settings.model:
+        return ""
+    return network_hash(build_model(settings.model, classes=2, seed=settings.seed).model)
