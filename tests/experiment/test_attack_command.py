@@ -16,7 +16,8 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from medaegis import load_dataset
-from medaegis.attack import PRESETS, AttackResult, requantise, run_attack
+from medaegis.attack import PRESETS, Attacker, AttackResult, CrossEntropy, Objective, requantise, run_attack
+from medaegis.attack._batch import Batch, Made
 from medaegis.cli import main
 from medaegis.experiment import _attack_run, _stages_own
 from medaegis.experiment._attack_files import preview_name
@@ -242,6 +243,41 @@ def test_every_preset_runs(nets: str, pictures: Path, tmp_path: Path, name: str)
     result = CliRunner().invoke(main, words, catch_exceptions=False)
     assert result.exit_code == 0, result.output
     assert len(manifest(tmp_path / "o")["checks"]) == 7
+
+
+class Nudge(Attacker):
+    """An attack outside the loop, without a budget: every pixel moves to the other side of the middle."""
+
+    name, objective, random, passes = "Nudge", CrossEntropy(), False, 3  # pyright: ignore[reportAssignmentType]
+
+    def make(self, batch: Batch) -> Made:
+        none = torch.zeros(len(batch.x0), dtype=torch.int64)
+        return Made(1.0 - batch.x0, none, none, none + 3)
+
+    def plus(self, objective: Objective) -> Attacker:
+        raise NotImplementedError
+
+
+def nudge(eps: float | None = None, steps: int = 3) -> Attacker:
+    return Nudge()
+
+
+def test_an_attack_without_a_budget_needs_one_line(
+    nets: str, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(PRESETS, "nudge", nudge)
+    words = ["attack", "--model", f"{nets}:plain", "--data", str(pictures), "--size", "16", "--device", "cpu"]
+    words += ["--out", str(tmp_path / "out"), "--attack", "nudge", "--checks", "4"]
+    result = CliRunner().invoke(main, words, catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    found = checks_of(tmp_path / "out")
+    assert found["Success is complete at a large budget"] == (None, "Not run: the attack has no budget.")
+    assert found["Many steps are not below one step"][0] is None
+    assert found["More steps do not help"][0] is True
+    assert table(tmp_path / "out")["Adv. Acc"]["eps"] == "no limit"
+    assert "An attacker without a limit on the change" in (tmp_path / "out" / "report.html").read_text()
+    result = CliRunner().invoke(main, [*words, "--set", "kappa=1"], catch_exceptions=False)
+    assert "The attack nudge has no setting 'kappa'. It has: steps." in result.output
 
 
 def test_settings_reach_the_preset(nets: str, pictures: Path, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from medaegis.experiment._weakness import (
     Outcome,
     adaptive_check,
     alive,
+    lower_objective,
     not_below,
     not_run,
     reaches_all,
@@ -46,6 +47,15 @@ def test_cases_are_compared_in_pairs() -> None:
     found = not_below("x", Outcome("PGD", own), Outcome("FGSM", other))
     assert found.passed
     assert "PGD fools 3 of 16 cases, FGSM 4; 4 only the latter, 3 only the former" in found.text
+
+
+@pytest.mark.parametrize(("lower", "passed"), [(0, True), (8, True), (9, False), (16, False)])
+def test_by_the_objective_smaller_is_better(lower: int, passed: bool) -> None:
+    own, other = torch.zeros(16), torch.ones(16)
+    other[:lower] = -1
+    found = lower_objective("x", ("BIM", own), ("FGSM", other))
+    assert found.passed is passed
+    assert f"lower for BIM in {16 - lower} of 16 cases, and lower for FGSM in {lower}" in found.text
 
 
 def test_slack_is_five_percent_and_at_least_one_case() -> None:

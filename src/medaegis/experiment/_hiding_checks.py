@@ -11,9 +11,18 @@ import torch
 from medaegis.attack import parse_fraction
 from medaegis.experiment._attack_checks import TRANSFER
 from medaegis.experiment._context import Context
-from medaegis.experiment._named_attack import WHY_NOT, comparisons
+from medaegis.experiment._named_attack import SINGLE, WHY_NOT, comparisons
 from medaegis.experiment._stages_attack import Probe
-from medaegis.experiment._weakness import MOST_LOST, Check, Outcome, adaptive_check, alive, not_below, not_run
+from medaegis.experiment._weakness import (
+    MOST_LOST,
+    Check,
+    Outcome,
+    adaptive_check,
+    alive,
+    lower_objective,
+    not_below,
+    not_run,
+)
 
 if TYPE_CHECKING:
     from medaegis.experiment._hiding import HidingPlan, Variant
@@ -84,7 +93,11 @@ def _comparisons(plan: HidingPlan, context: Context, hidden: bool) -> list[Check
             found.append(not_run(title, WHY_NOT[name]))
             continue
         probe = Probe(attacked, other, plan.settings.checks)
-        own = context.get(attacked).tensors["fooled"][torch.as_tensor(probe.places(context))]
-        theirs = Outcome(other.words, context.get(probe).tensors["fooled"])
-        found.append(not_below(title, Outcome(named.words, own), theirs))
+        places, whole = torch.as_tensor(probe.places(context)), context.get(attacked).tensors
+        own, theirs = ({key: whole[key][places] for key in ("fooled", "objective")}, context.get(probe).tensors)
+        if hidden and name == SINGLE:  # HFC gives up success for hiding, one step less so
+            pair = ((words, kept["objective"]) for words, kept in ((named.words, own), (other.words, theirs)))
+            found.append(lower_objective(title, *pair))
+            continue
+        found.append(not_below(title, Outcome(named.words, own["fooled"]), Outcome(other.words, theirs["fooled"])))
     return found

@@ -130,6 +130,7 @@ class Probe(Stage):
     attacked: Attacked
     named: NamedAttack
     n: int
+    version: ClassVar[int] = 2  # 2: the objective is kept too
 
     @property
     def title(self) -> str:
@@ -145,7 +146,8 @@ class Probe(Stage):
     def compute(self, context: Context) -> Result:
         """Run it; only the outcome is kept."""
         index = self.attacked.cases.split(context).test[self.places(context)]
-        return Result({"fooled": self.attacked.run(self.named, index, context).fooled}, {})
+        made = self.attacked.run(self.named, index, context)
+        return Result({"fooled": made.fooled, "objective": made.objective}, {})
 
 
 @dataclass(frozen=True)

@@ -107,6 +107,29 @@ def not_below(name: str, attack: Outcome, other: Outcome) -> Check:
     return Check(name, lost - won <= slack(n), text)
 
 
+def lower_objective(name: str, attack: tuple[str, Tensor], other: tuple[str, Tensor]) -> Check:
+    """As `not_below`, by what the attack makes small: for an attack that gives up success for something else.
+
+    Args:
+        name: of the check.
+        attack: title and objective of each case (n,); smaller is better for the attacker.
+        other: likewise.
+
+    Example:
+        >>> import torch
+        >>> lower_objective("x", ("BIM+hfc", torch.zeros(16)), ("FGSM+hfc", torch.ones(16))).passed
+        True
+    """
+    n = len(attack[1])
+    lost, won = int((other[1] < attack[1]).sum()), int((attack[1] < other[1]).sum())
+    text = (
+        f"The objective (success and hiding together, so that a loss of success alone is no sign) is lower for "
+        f"{attack[0]} in {won} of {n} cases, and lower for {other[0]} in {lost}. Passes if the latter are at most "
+        f"{slack(n)} more. {unseen(n)}"
+    )
+    return Check(name, lost - won <= slack(n), text)
+
+
 def unseen(n: int) -> str:
     """What n cases cannot show, in words: the upper 95 % limit of a share of which none was seen.
 

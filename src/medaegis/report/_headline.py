@@ -7,7 +7,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from medaegis.report._read import Row
-from medaegis.report._tables import Scope, detectors_of, interval, lookup, number, reason, scopes, unique, variants_of
+from medaegis.report._tables import (
+    Scope,
+    budget,
+    detectors_of,
+    interval,
+    lookup,
+    number,
+    reason,
+    scopes,
+    unique,
+    variants_of,
+)
 
 GUESSING = 50.0  # the AUC, in percent, of a detector that knows nothing
 COUNT_WORDS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
@@ -54,13 +65,17 @@ def _told(table: Sequence[Row]) -> tuple[Scope, ...]:
 
 def _finding(table: Sequence[Row], scope: Scope) -> Finding:
     variants = variants_of(table, scope)
-    title = f"{scope.attack} with a budget of {scope.eps} ({scope.dataset}, {scope.model})"
+    title = f"{scope.attack} {_reach(scope)} ({scope.dataset}, {scope.model})"
     sentences = [
         _other_success(table, scope, variants),
         _stored(table, scope),
         *_detector_sentences(table, scope, variants),
     ]
     return Finding(title, _success(table, scope, variants[0]), tuple(s for s in sentences if s))
+
+
+def _reach(scope: Scope) -> str:
+    return f"with a budget of {scope.eps}" if math.isfinite(budget(scope.eps)) else "without a limit on the change"
 
 
 def _with_interval(row: Row) -> str:
@@ -70,11 +85,10 @@ def _with_interval(row: Row) -> str:
 def _success(table: Sequence[Row], scope: Scope, variant: str) -> str:
     row = lookup(table, scope, "Adv. Acc", variant=variant)
     if row is None or not math.isfinite(row.value):
-        return f"How often {scope.attack} with a budget of {scope.eps} succeeds is n/a: {reason(row)}."
+        return f"How often {scope.attack} {_reach(scope)} succeeds is n/a: {reason(row)}."
     cases = "" if row.n is None else f" (n\u00a0=\u00a0{row.n})"
     return (
-        f"An attacker with a budget of {scope.eps} changes the decision of the classifier in "
-        f"{_with_interval(row)} of cases{cases}."
+        f"An attacker {_reach(scope)} changes the decision of the classifier in {_with_interval(row)} of cases{cases}."
     )
 
 
