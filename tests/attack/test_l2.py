@@ -34,6 +34,9 @@ def test_projection_scales_along_the_perturbation_and_keeps_what_is_inside() -> 
     region = L2(0.1).around(x0)
     far = x0 + torch.tensor([[[[0.4, -0.4], [0.4, -0.4]]]], dtype=torch.float64)
     torch.testing.assert_close(region.project(far.clone()), x0 + (far - x0) / 4, rtol=0, atol=1e-12)
+    walled = torch.tensor([[[[-3.0, 0.5], [0.5, 1.5]]]], dtype=torch.float64)
+    cut = x0 + torch.tensor([[[[-0.5, 0.0], [0.0, 0.5]]]], dtype=torch.float64)
+    torch.testing.assert_close(region.project(walled), region.project(cut), rtol=0, atol=0)  # the range goes first
     near = x0 + 0.05
     assert torch.equal(region.project(near.clone()), near)
 

@@ -22,7 +22,8 @@ class L2:
     """The perturbation of a case is no longer than `eps`, and no pixel leaves [0, 1].
 
     Exact: after the projection every value is rounded towards the clean one, so the norm of the stored images' true
-    difference is at most `eps`. The projection scales to the ball and cuts to the range, which stays in the ball.
+    difference is at most `eps`. The projection cuts to the pixel range first and scales to the ball then, which stays
+    in the range; the other order would spend budget on changes that the range forbids.
 
     Args:
         eps: the budget. With `"rms"`, |d|_2 / sqrt(number of values), in pixel units [0, 1): `8/256` is what Aegis
@@ -36,7 +37,7 @@ class L2:
 
     Example:
         >>> region = L2(0.25).around(torch.full((1, 1, 1, 2), 0.5))
-        >>> region.project(torch.tensor([[[[0.5, 1.0]]]]))
+        >>> region.project(torch.tensor([[[[0.5, 1.4]]]]))
         tensor([[[[0.5000, 0.8536]]]])
     """
 
@@ -68,14 +69,13 @@ class _Ball:
 
     def project(self, x: Tensor) -> Tensor:
         exact = self.x0.double()
-        wanted = (x.double() - exact).clamp(-1e30, 1e30)
+        wanted = x.double().clamp_(*PIXEL_RANGE) - exact
         length = torch.linalg.vector_norm(wanted, dim=tuple(range(1, x.dim())))
         scale = torch.where(length > self.radius * _INSIDE, self.radius * _INSIDE / length.clamp_min(1e-300), 1.0)
         wanted *= spatial(scale, x.shape)
         near = (exact + wanted).to(x.dtype)
         moved = near.double() - exact
-        near = torch.where(moved.abs() > wanted.abs(), torch.nextafter(near, self.x0), near)
-        return near.clamp_(*PIXEL_RANGE)
+        return torch.where(moved.abs() > wanted.abs(), torch.nextafter(near, self.x0), near)
 
     def shrink(self, perturbation: Tensor) -> Tensor:
         """By its root mean square, which up-sampling hardly changes."""
