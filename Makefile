@@ -3,8 +3,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.medaegis-ready
+GROUPS := --group dev
 
-.PHONY: demo test test-slow check bench clean
+.PHONY: demo test test-slow test-peers run-peers check bench bench-peers clean
 
 demo: $(READY)
 	$(BIN)/medaegis demo
@@ -15,6 +16,14 @@ test: $(READY)
 test-slow: $(READY)
 	$(BIN)/python -m pytest -m slow
 
+# The other toolboxes pin old packages, so they get an environment of their own.
+test-peers:
+	$(MAKE) VENV=.venv-peers GROUPS='--group dev --group peers' run-peers
+
+run-peers: $(READY)
+	$(BIN)/python -m pytest tests/peers
+	PYTHONPATH=tests $(BIN)/python -m peers.report
+
 check: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -22,18 +31,22 @@ check: $(READY)
 
 bench: $(READY)
 	$(BIN)/python benchmarks/attack_step.py
+	$(BIN)/python benchmarks/attack_step.py --model resnet18 --size 64 --batch 32
+
+bench-peers:
+	$(MAKE) VENV=.venv-peers GROUPS='--group dev --group peers' bench
 
 # uv where it is installed, else venv + pip. The constraints hold exact versions; torch and torchvision come as a pair from one index.
 $(READY): pyproject.toml constraints.txt
 	@if command -v uv >/dev/null 2>&1; then \
 	  { test -x $(BIN)/python || uv venv --quiet --python $(PYTHON) $(VENV); } && \
-	  uv pip install --quiet --python $(BIN)/python --constraint constraints.txt --editable . --group dev; \
+	  uv pip install --quiet --python $(BIN)/python --constraint constraints.txt --editable . $(GROUPS); \
 	else \
 	  { test -x $(BIN)/python || $(PYTHON) -m venv $(VENV); } && \
 	  $(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1' && \
-	  $(BIN)/python -m pip install --quiet --constraint constraints.txt --editable . --group dev; \
+	  $(BIN)/python -m pip install --quiet --constraint constraints.txt --editable . $(GROUPS); \
 	fi
 	@touch $@
 
 clean:
-	rm -rf $(VENV) runs dist
+	rm -rf $(VENV) .venv-peers runs dist
