@@ -12,6 +12,7 @@ from medaegis._errors import InputError
 from medaegis._types import PerCase, Tapped
 from medaegis.attack._batch import Batch, Made
 from medaegis.attack._best import Best
+from medaegis.attack._constraints import spatial
 from medaegis.attack._objectives import Goal
 from medaegis.attack._spaces import Chart
 from medaegis.attack._steps import Iterate
@@ -20,6 +21,7 @@ from medaegis.attack._transforms import Identity
 if TYPE_CHECKING:
     from medaegis.attack._attack import Attack
 
+_SMALL = 1e-20
 _DONE = {False: 1, True: 2}  # the rank at which `keep="first"` ends a case, without and with a guard
 
 
@@ -206,10 +208,41 @@ def _pass(attack: Attack, run: _Run) -> _Seen:
         value = attack.objective(tapped, run.batch.goal)
         if not value.requires_grad:
             raise no_gradient(attack.name)
-        (gradient,) = torch.autograd.grad(value.sum(), leaf)
+        gradient = scaled_gradient(value, tapped, leaf)
     features = {name: z.detach() for name, z in tapped.features.items()}
-    seen = Tapped(tapped.logits.detach(), features)
-    return _Seen(x.detach(), value.detach(), seen, gradient)
+    return _Seen(x.detach(), value.detach(), Tapped(tapped.logits.detach(), features), gradient)
+
+
+def scaled_gradient(value: PerCase, tapped: Tapped, leaf: Tensor) -> Tensor:
+    """Gradient of each case's objective to `leaf`, sent through the network at a size that float32 bears.
+
+    Once a softmax is nearly certain, its gradient is so small that the products on its way back leave the normal
+    range of float32: processors then take up to 30 times as long, and what is smaller still becomes zero. So each
+    case's gradient to logits and features is brought to size 1, goes through the network, and is brought back; below
+    1e-20 it stays larger than it is, which no step rule that looks at directions can notice. See decision 011.
+
+    Args:
+        value: objective (b,), a function of `tapped` alone.
+        tapped: the pass from `leaf`.
+        leaf: what to differentiate to, (b, …).
+
+    Returns:
+        (b, …), finite.
+
+    Example:
+        >>> x = torch.ones(1, 2, requires_grad=True)
+        >>> logits = 3 * x
+        >>> scaled_gradient(1e-30 * logits[:, 0], Tapped(logits, {}), x) * 1e20  # 3e-30, brought up to 3e-20
+        tensor([[3., 0.]])
+    """
+    outputs = [output for output in (tapped.logits, *tapped.features.values()) if output.requires_grad]
+    found: tuple[Tensor | None, ...] = torch.autograd.grad(value.sum(), outputs, allow_unused=True)
+    used = [(output, part) for output, part in zip(outputs, found, strict=True) if part is not None]
+    size = torch.stack([part.abs().flatten(1).amax(dim=1) for _, part in used]).amax(dim=0)
+    size = torch.where((size > 0) & size.isfinite(), size, 1)
+    parts = [part / spatial(size, part.shape) for _, part in used]
+    (gradient,) = torch.autograd.grad([output for output, _ in used], leaf, parts)
+    return gradient * spatial(size.clamp_min(_SMALL), gradient.shape)
 
 
 class _Input(torch.autograd.Function):
