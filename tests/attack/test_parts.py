@@ -155,11 +155,11 @@ def test_hfc_pulls_features_back() -> None:
 
 
 def test_a_nearly_certain_softmax_keeps_its_direction() -> None:
-    """The gradient to the logits is about 1e-35; times a weight of 1e-12 it is zero in float32, unless it is scaled."""
+    """The gradient to the logits is about 1e-35; times a weight of 1e-13 it is zero in float32, unless it is scaled."""
     generator = torch.Generator().manual_seed(0)
     sign = torch.rand(1, 16, generator=generator).sub(0.5).sign()
     net = nn.Sequential(nn.Flatten(), nn.Linear(16, 1, bias=False), nn.Linear(1, 2, bias=False))
-    net[1].weight.data, net[2].weight.data = sign * 1e12, torch.tensor([[40.0], [-40.0]]) * 1e-12
+    net[1].weight.data, net[2].weight.data = sign * 1e14, torch.tensor([[40.0], [-40.0]]) * 1e-14
     x = 0.5 + 0.0625 * sign.reshape(1, 1, 4, 4)  # the sum over pixels is 1 more than the sum of signs / 2
     shift = 0.5 * float(sign.sum())
     net[2].bias = nn.Parameter(torch.tensor([-40.0, 40.0]) * shift)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import torch
 from torch import Tensor
@@ -236,7 +236,7 @@ def scaled_gradient(value: PerCase, tapped: Tapped, leaf: Tensor) -> Tensor:
         tensor([[3., 0.]])
     """
     outputs = [output for output in (tapped.logits, *tapped.features.values()) if output.requires_grad]
-    found: tuple[Tensor | None, ...] = torch.autograd.grad(value.sum(), outputs, allow_unused=True)
+    found = cast("tuple[Tensor | None, ...]", torch.autograd.grad(value.sum(), outputs, allow_unused=True))
     used = [(output, part) for output, part in zip(outputs, found, strict=True) if part is not None]
     size = torch.stack([part.abs().flatten(1).amax(dim=1) for _, part in used]).amax(dim=0)
     size = torch.where((size > 0) & size.isfinite(), size, 1)
