@@ -20,7 +20,9 @@ from medaegis.attack import (
     TranslationSmoothing,
     apgd,
     bim,
+    cw_l2,
     cw_linf,
+    deepfool,
     dim,
     fgsm,
     hfc,
@@ -94,6 +96,11 @@ _MORE: dict[str, Make] = {
     "bim-bpda": lambda eps, w: bim(eps=eps, steps=STEPS).through(BPDA(_round)),
     "dim-eot": lambda eps, w: bim(eps=eps, steps=STEPS).through(DiverseInput(0.6), draws=3),
     "pgd-guard": lambda eps, w: pgd(eps=eps, steps=STEPS).against(EvenFeatures()),
+    "deepfool_l2": lambda eps, w: deepfool(eps=eps),
+    "deepfool_linf": lambda eps, w: deepfool(eps=eps, norm="linf"),
+    "cw_l2": lambda eps, w: cw_l2(eps=eps, steps=20, searches=2),
+    "cw_l2-kappa": lambda eps, w: cw_l2(eps=eps, steps=20, searches=2, kappa=0.1),
+    "cw_l2+hfc": lambda eps, w: cw_l2(eps=eps, steps=20, searches=2).plus(hfc(w.bank)),
     "transfer": lambda eps, w: transfer(w.substitute, bim(eps=eps, steps=STEPS)),
     "transfer-pgd_l2": lambda eps, w: transfer(w.substitute, pgd_l2(eps=eps, steps=STEPS)),
 }
@@ -125,6 +132,8 @@ EXACT = [*_DIRECT, *(f"{name}-best" for name in _DIRECT[:6]), "pgd-guard", "bim-
 EXACT_L2 = ["pgd_l2", "pgd_l2-best", "pgd_l2-plain", "apgd-rms"]
 FAINT = [name for name in ATTACKS if any(part in name for part in ("gaussian", "tanh", "low", "kappa", "first"))]
 """Attacks that need not use most of their budget."""
+MINIMAL = [name for name in ATTACKS if name.startswith(("deepfool", "cw_l2"))]
+"""Searches of the smallest success, which use a budget only where they must and end before their last step."""
 
 SHAPES = {"gray": (1, 7, 7), "rgb": (3, 5, 8), "volume": (1, 4, 5, 6)}
 SETTINGS = [(shape, k, targeted) for shape in SHAPES for k in (2, 5) for targeted in (True, False)]

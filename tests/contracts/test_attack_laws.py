@@ -18,6 +18,7 @@ from contracts.attack_list import (
     FAINT,
     GRADIENT,
     L2_BALL,
+    MINIMAL,
     RANDOM,
     SETTING_IDS,
     SETTINGS,
@@ -72,7 +73,8 @@ def test_inside_ball_and_range_exactly(name, setting) -> None:
             assert made.max() <= 1
             assert (sizes(name, made, w.x) <= eps).all()
             assert (sizes(name, made.double(), w.x.double()) <= eps).all()
-            assert sizes(name, made, w.x).max() > (0.3 if name in FAINT else 0.99) * eps  # and uses the budget
+            used = sizes(name, made, w.x).max()
+            assert used > (0 if name in MINIMAL else 0.3 if name in FAINT else 0.99) * eps  # and uses the budget
 
 
 @all_attacks
@@ -119,7 +121,7 @@ def test_known_optimum_in_a_ball_on_a_linear_network(name, shape, targeted) -> N
     assert (made - best).abs().max() < (1e-3 if name == "apgd-rms" else 2e-6) * (20 if "-best" in name else 1)
 
 
-@all_attacks
+@pytest.mark.parametrize("name", [name for name in ATTACKS if name not in MINIMAL])  # these leave a fooled case alone
 @some_settings
 def test_pixels_at_the_ends_of_the_range_can_move(name, setting) -> None:
     w = world(*setting)
@@ -295,16 +297,17 @@ def test_zero_and_nan_gradients_are_counted(name, shape, root) -> None:
     x[2] = 0.1
     result = attacked(name, w, x=x, net=Gate(x[0].numel(), root=root))
     attack = ATTACKS[name](0.03, w)
-    passes = attack.steps * attack.restarts
-    assert (result.steps <= passes).all() if attack.keep == "first" else (result.steps == passes).all()
+    leaving = name in MINIMAL or attack.keep == "first"
+    assert (result.steps <= attack.passes).all() if leaving else (result.steps == attack.passes / attack.draws).all()
     assert result.zero_gradient.tolist() == [0, 0, result.steps[2], 0, 0, 0, 0]
     assert result.stuck[2] in (0, result.steps[2])
     assert (result.stuck[2] == 0) == result.fooled[2]
     for part in (result.x, result.logits, result.objective):
         assert part.isfinite().all()
-    if not attack.random_start and "tanh" not in name:
+    if name in MINIMAL or (not attack.random_start and "tanh" not in name):
         assert torch.equal(result.x[2], x[2])
-    assert sizes(name, result.x, x)[3] > (0.01 if name in FAINT else 0.029)
+    if name not in MINIMAL:
+        assert sizes(name, result.x, x)[3] > (0.01 if name in FAINT else 0.029)
 
 
 class Brightness(nn.Module):

@@ -5,6 +5,8 @@ from medaegis.attack._apgd import AutoStep, apgd
 from medaegis.attack._attack import Attack, Attacker
 from medaegis.attack._bpda import BPDA, Preprocessed
 from medaegis.attack._constraints import Constraint, Linf, Region, check_eps
+from medaegis.attack._cw_l2 import CarliniWagnerL2, cw_l2
+from medaegis.attack._deepfool import DeepFool, deepfool
 from medaegis.attack._diverse import DiverseInput
 from medaegis.attack._guard import Guard
 from medaegis.attack._hfc import HFC, hfc
@@ -34,12 +36,14 @@ __all__ = [
     "AttackResult",
     "Attacker",
     "AutoStep",
+    "CarliniWagnerL2",
     "CaseRandom",
     "Chain",
     "Chart",
     "Constraint",
     "CrossEntropy",
     "Decaying",
+    "DeepFool",
     "DifferenceOfLogitsRatio",
     "DiverseInput",
     "Goal",
@@ -68,7 +72,9 @@ __all__ = [
     "bim",
     "check_eps",
     "cross_entropy",
+    "cw_l2",
     "cw_linf",
+    "deepfool",
     "dim",
     "fgsm",
     "hfc",
