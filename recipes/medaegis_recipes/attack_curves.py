@@ -16,7 +16,7 @@ recipe = Recipe(
         dataset="Chest X-ray",
         differs=(
             "The papers have no such curves; budgets, network and data are those of chest-xray-small.",
-            "40 steps of 2 eps / 40 at every budget; APGD 40 steps; DeepFool and CW-L2 with their own number.",
+            "At most 40 steps of 2 eps / 40; a case ends once it is fooled. DeepFool and CW-L2 with their own numbers.",
             "TF is PGD made on a SqueezeNet 1.1 trained on the same cases, where Aegis has VGG-16.",
             "L2 attacks measure the budget as a root mean square, the others as the largest change of a pixel.",
         ),

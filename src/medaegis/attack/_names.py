@@ -14,6 +14,8 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 from medaegis._errors import InputError, require
 from medaegis.attack._apgd import apgd
 from medaegis.attack._attack import Attack, Attacker
+from medaegis.attack._cw_l2 import cw_l2
+from medaegis.attack._deepfool import deepfool
 from medaegis.attack._presets import bim, cw_linf, dim, fgsm, mim, noise, pgd, pgd_l2, tim
 
 PRESETS: dict[str, Callable[..., Attacker]] = {
@@ -26,6 +28,8 @@ PRESETS: dict[str, Callable[..., Attacker]] = {
     "cw_linf": cw_linf,
     "pgd_l2": pgd_l2,
     "apgd": apgd,
+    "cw_l2": cw_l2,
+    "deepfool": deepfool,
     "noise": noise,
 }
 """Every preset that can be named; its settings are those of its signature."""

@@ -46,7 +46,7 @@ class CurveSettings(NetworkSettings):
 
 @dataclass(frozen=True)
 class CurvePoint(Stage):
-    """One attack at one budget on AdvTest: outcomes and sizes, no images.
+    """One attack at one budget on AdvTest: outcomes and sizes, no images; iterated attacks end a case once it is fooled.
 
     Args:
         cases: AdvTest and the classifier.
@@ -156,10 +156,10 @@ def _points(
     name: str, settings: CurveSettings, cases: AdversarialCases, substitute: Classifier | None
 ) -> tuple[CurvePoint, ...]:
     preset = "pgd" if name == TRANSFER else name
-    steps = None if preset in FIXED_STEPS else settings.steps
+    loop = {} if preset in FIXED_STEPS else {"steps": settings.steps, "keep": "first"}  # success needs no more
     budgets = (None,) if preset in MINIMAL else settings.eps
     network = substitute if name == TRANSFER else None
-    named = [NamedAttack(preset, eps).changed(steps=steps) for eps in budgets]
+    named = [NamedAttack(preset, eps).changed(**loop) for eps in budgets]
     for attack in named:
         attack.build()
     return tuple(CurvePoint(cases, attack, network, settings.seed) for attack in named)
