@@ -90,15 +90,15 @@ SAME: tuple[Pair, ...] = (
     Pair("PGD", f"ART {_ART_PGD}", _PGD, art(_ART_PGD, **_ART, num_random_init=1), wide=False, same_start=True),
     Pair("MIM", "torchattacks MIFGSM", _MIM, torchattacks("MIFGSM", **_BOX, decay=1.0)),
     Pair("MIM", "ART MomentumIterativeMethod", _MIM, art("MomentumIterativeMethod", **_ART, decay=1.0), wide=False),
-    Pair("PGD-L2", "torchattacks PGDL2", _L2, torchattacks("PGDL2", **_BOX_L2)),
-    Pair("PGD-L2", "foolbox L2PGD", _L2, foolbox("L2PGD", LENGTH, **_FOOL_L2)),
+    Pair("PGD-L2", f"ART {_ART_PGD}", _L2, art(_ART_PGD, **_ART_L2), wide=False),
     Pair("TIM", "torchattacks TIFGSM", _TIM, torchattacks("TIFGSM", **_BOX, diversity_prob=0.0), (3,), wide=False),
     Pair("DIM, p = 0", "torchattacks DIFGSM", _DIM, torchattacks("DIFGSM", **_BOX, diversity_prob=0.0)),
 )
 _FOOL_MIM = "LinfMomentumIterativeFastGradientMethod"
 OTHER: tuple[Pair, ...] = (
     Pair("MIM", f"foolbox {_FOOL_MIM}", _MIM, foolbox(_FOOL_MIM, EPS, **_FOOL)),
-    Pair("PGD-L2", f"ART {_ART_PGD}", _L2, art(_ART_PGD, **_ART_L2), wide=False),
+    Pair("PGD-L2", "torchattacks PGDL2", _L2, torchattacks("PGDL2", **_BOX_L2)),
+    Pair("PGD-L2", "foolbox L2PGD", _L2, foolbox("L2PGD", LENGTH, **_FOOL_L2)),
 )
 
 _APGD, APGD_STEPS = apgd(EPS, steps=20, loss="ce"), 20

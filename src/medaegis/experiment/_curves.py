@@ -46,7 +46,7 @@ class CurveSettings(NetworkSettings):
 
 @dataclass(frozen=True)
 class CurvePoint(Stage):
-    """One attack at one budget on AdvTest: outcomes and sizes, no images; iterated attacks end a case once it is fooled.
+    """One attack at one budget on AdvTest: outcomes and sizes, no images.
 
     Args:
         cases: AdvTest and the classifier.
@@ -156,7 +156,8 @@ def _points(
     name: str, settings: CurveSettings, cases: AdversarialCases, substitute: Classifier | None
 ) -> tuple[CurvePoint, ...]:
     preset = "pgd" if name == TRANSFER else name
-    loop = {} if preset in FIXED_STEPS else {"steps": settings.steps, "keep": "first"}  # success needs no more
+    keep = "last" if name == TRANSFER else "first"  # success needs no more, where the attacked network says when
+    loop = {} if preset in FIXED_STEPS else {"steps": settings.steps, "keep": keep}
     budgets = (None,) if preset in MINIMAL else settings.eps
     network = substitute if name == TRANSFER else None
     named = [NamedAttack(preset, eps).changed(**loop) for eps in budgets]
