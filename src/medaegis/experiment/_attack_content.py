@@ -16,6 +16,7 @@ from medaegis.data import Dataset
 from medaegis.experiment._attack_files import adversarial_name, write_images
 from medaegis.experiment._content import Content, Gallery, GalleryColumn, Row, percent
 from medaegis.experiment._context import Context
+from medaegis.experiment._facts import data_facts, estimates, notes_of
 from medaegis.experiment._stages_own import AttackedChunk, targets
 from medaegis.experiment._weakness import adaptive_check, alive
 from medaegis.measure import Estimate, bootstrap, share
@@ -78,11 +79,8 @@ class _View:
 
     def table(self) -> list[Row]:
         """Clean figures; success overall, by class and after storage; sizes of the change in percent of the range."""
-        figures: dict[str, list[float]] = self.context.get(self.plan.clean).info["figures"]
-        rows = [
-            self._row(name, Estimate(value / 100, low / 100, high / 100, int(n)), attacked=False)
-            for name, (value, low, high, n) in figures.items()
-        ]
+        figures = estimates(self.context.get(self.plan.clean).info["figures"])
+        rows = [self._row(name, figure, attacked=False) for name, figure in figures.items()]
         rows.append(self._row("Adv. Acc", self._success("fooled")))
         for label in np.unique(self.labels).tolist():
             here = self.labels == label
@@ -166,17 +164,8 @@ class _View:
     def facts(self) -> dict[str, Any]:
         """Data, model, checks and warnings, for manifest.json."""
         images, settings = self.plan.clean.images, self.plan.settings
-        counts = np.bincount(self.data.labels, minlength=len(self.data.class_names))
         return {
-            "data": {
-                "source": images.source,
-                "root": images.root,
-                "fingerprint": images.content or f"{images.n} phantoms drawn with seed {images.seed}",
-                "n": len(self.data),
-                "classes": dict(zip(self.data.class_names, counts.tolist(), strict=True)),
-                "split": self._parts(),
-                "skipped": [skipped._asdict() for skipped in self.data.skipped],
-            },
+            "data": data_facts(images, self.data, self._parts()),
             "model": {
                 "name": self.plan.clean.model,
                 "weights": settings.weights or ("the factory's own" if ":" in settings.model else "none"),
@@ -186,7 +175,7 @@ class _View:
             "adaptive": None,
             "scores": False,
             "checks": self.checks(),
-            "warnings": self._warnings() + [f"{note.name}: {note.text}" for note in self.data.notes],
+            "warnings": self._warnings() + notes_of(self.data),
             "differs": [],
             "attack": {"title": self.plan.attack.title, "target": settings.target, "steps": self.plan.attack.steps},
         }

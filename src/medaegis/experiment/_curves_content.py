@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from medaegis.experiment._content import Content, Row, percent
 from medaegis.experiment._context import Context
 from medaegis.experiment._curves import EVERY, MINIMAL, TRANSFER, CurvePlan
+from medaegis.experiment._facts import data_facts, estimates, model_facts, notes_of, split_facts
 from medaegis.experiment._weakness import Check, Outcome, adaptive_check, alive, not_below, not_run, reaches_all
-from medaegis.measure import Estimate, share
+from medaegis.measure import share
 
 CONTROLS = ("noise", TRANSFER)
 ITERATED = tuple(name for name in EVERY if name not in (*CONTROLS, *MINIMAL, "fgsm", "pgd_l2"))
@@ -42,12 +42,9 @@ def _groups(plan: CurvePlan, context: Context) -> list[str]:
 
 def _rows(plan: CurvePlan, context: Context) -> list[Row]:
     where = {"dataset": plan.dataset, "model": plan.settings.model, "hfc": "", "detector": "", "published": None}
-    figures: dict[str, list[float]] = context.get(plan.cases.classifier).info["test"]
     clean = where | {"attack": "", "eps": ""}
-    rows = [
-        Row(metric=name, **clean, **percent(Estimate(value / 100, low / 100, high / 100, int(n))))
-        for name, (value, low, high, n) in figures.items()
-    ]
+    figures = estimates(context.get(plan.cases.classifier).info["test"])
+    rows = [Row(metric=name, **clean, **percent(figure)) for name, figure in figures.items()]
     groups = _groups(plan, context)
     for name in plan.settings.attacks:
         for eps in plan.settings.eps:
@@ -78,31 +75,15 @@ def _cases(plan: CurvePlan, context: Context) -> list[dict[str, Any]]:
 
 def _facts(plan: CurvePlan, context: Context) -> dict[str, Any]:
     classifier = plan.cases.classifier
-    images, split = classifier.split.images, classifier.split.split(context)
-    data, adversarial = images.dataset(context), plan.cases.split(context)
-    parts = {name: len(index) for name, index in split._asdict().items()}
-    parts |= {"adv_train": len(adversarial.train), "adv_test": len(adversarial.test)}
-    counts = np.bincount(data.labels, minlength=len(data.class_names)).tolist()
+    images = classifier.split.images
+    data = images.dataset(context)
     return {
-        "data": {
-            "source": images.source,
-            "root": images.root,
-            "fingerprint": images.content or f"{images.n} phantoms drawn with seed {images.seed}",
-            "n": len(data),
-            "classes": dict(zip(data.class_names, counts, strict=True)),
-            "split": parts | {"by": plan.settings.split},
-            "skipped": [skipped._asdict() for skipped in data.skipped],
-        },
-        "model": {
-            "name": classifier.model,
-            "weights": classifier.weights or "random initialisation",
-            "weights_hash": classifier.weights_hash,
-            "loaded": str(context.get(classifier).info["loaded"]),
-        },
+        "data": data_facts(images, data, split_facts(plan.cases, plan.settings.split, context)),
+        "model": model_facts(classifier, context),
         "adaptive": None,
         "scores": False,
         "checks": [check.fact() for check in curve_checks(plan, context)],
-        "warnings": [f"{note.name}: {note.text}" for note in data.notes],
+        "warnings": notes_of(data),
         "differs": list(plan.differs),
         "attack": {name: f"{points[0].named.steps} steps" for name, points in plan.points.items()}
         | _substitute(plan, context),

@@ -12,6 +12,7 @@ from torch import Tensor
 from medaegis.data import Dataset
 from medaegis.experiment._content import Content, Gallery, GalleryColumn, Row, percent
 from medaegis.experiment._context import Context
+from medaegis.experiment._facts import data_facts, estimates, model_facts, notes_of, split_facts
 from medaegis.experiment._hiding_checks import is_adaptive, weakness_checks
 from medaegis.measure import Estimate, auc, share, threshold_at, tpr_at_tnr
 
@@ -63,13 +64,9 @@ class _View:
 
     def classifier_rows(self) -> list[Row]:
         """Clean accuracy and AUC on Test, as its stage stored them."""
-        figures: dict[str, list[float]] = self.context.get(self.plan.classifier).info["test"]
+        figures = estimates(self.context.get(self.plan.classifier).info["test"])
         where = {"attack": "", "eps": "", "hfc": ""}
-        found = {name: [end / 100 for end in ends[:3]] for name, ends in figures.items()}
-        return [
-            self._row(name, Estimate(value, low, high, int(figures[name][3])), where)
-            for name, (value, low, high) in found.items()
-        ]
+        return [self._row(name, figure, where) for name, figure in figures.items()]
 
     def where(self, variant: Variant) -> dict[str, str]:
         """Attack, budget and HFC of a variant, as table columns."""
@@ -170,37 +167,16 @@ class _View:
         """Data, model, checks and differences, for manifest.json."""
         from medaegis.experiment._hiding import budget_facts
 
-        images, split = self.plan.classifier.split.images, self.plan.classifier.split.split(self.context)
-        parts = {name: len(index) for name, index in split._asdict().items()}
-        parts |= {"adv_train": len(self.split.train), "adv_test": len(self.test)}
-        counts = np.bincount(self.data.labels, minlength=len(self.data.class_names))
-        notes = [f"{note.name}: {note.text}" for note in self.data.notes]
+        settings = self.plan.settings
         return {
-            "data": {
-                "source": images.source,
-                "root": images.root,
-                "fingerprint": images.content or f"{images.n} phantoms drawn with seed {images.seed}",
-                "n": len(self.data),
-                "classes": dict(zip(self.data.class_names, counts.tolist(), strict=True)),
-                "split": parts | {"by": self.plan.settings.split},
-                "skipped": [skipped._asdict() for skipped in self.data.skipped],
-            },
-            "model": self._model(),
+            "data": data_facts(
+                self.plan.classifier.split.images, self.data, split_facts(self.plan.cases, settings.split, self.context)
+            ),
+            "model": model_facts(self.plan.classifier, self.context),
             "adaptive": is_adaptive(self.plan),
             "checks": weakness_checks(self.plan, self.context),
-            "warnings": notes,
+            "warnings": notes_of(self.data),
             "differs": list(self.plan.differs),
-            "attack": budget_facts(self.plan.settings),
+            "attack": budget_facts(settings),
             "history": self.context.get(self.plan.classifier).info["history"],
-        }
-
-    def _model(self) -> dict[str, str]:
-        classifier = self.plan.classifier
-        loaded = str(self.context.get(classifier).info["loaded"])
-        weights = classifier.weights or "random initialisation"
-        return {
-            "name": classifier.model,
-            "weights": weights,
-            "weights_hash": classifier.weights_hash,
-            "loaded": loaded,
         }
