@@ -20,6 +20,7 @@ from medaegis.attack._objectives import Goal, Objective, without_class
 
 Norm = Literal["l2", "linf"]
 _SHORTEST = 1e-6  # step in pixel units, as a root mean square for L2: at an exact tie the linear distance is 0
+_FOLLOWED = 3  # rivals that are looked at after a case's first step, the nearest ones then
 _LONGEST = 1e6  # step: beyond every image, and far from overflow
 
 
@@ -77,7 +78,8 @@ def deepfool(
 
     Where we differ from the paper: images stay in [0, 1] after each step, and w leaves out pixels at an end of the
     range that a step would push further out; the overshoot is part of each step, so that the image returned is the one
-    that was seen to be fooled. A case that has been fooled, or that nothing can move, takes no further pass.
+    that was seen to be fooled; after a case's first step only the three boundaries that were nearest then are looked
+    at. A case that has been fooled, or that nothing can move, takes no further pass.
 
     Args:
         eps: None for the smallest perturbation found, whatever its size; a number for a budget into which it is
@@ -85,7 +87,7 @@ def deepfool(
         steps: largest number of steps, >= 0. A case that is not fooled by then returns its last image.
         overshoot: how much further than the linear distance each step goes, >= 0.
         candidates: number of classes looked at, >= 2: the true one, and the most probable others on the clean image,
-            each of which costs one backward pass a step.
+            each of which costs one backward pass at the first step.
         norm: what is made small, `"l2"` or `"linf"`.
 
     Raises:
@@ -148,6 +150,7 @@ def _walked(attack: DeepFool, batch: Batch) -> Made:
         walk.x[walk.cases] = moved.x
         walk.counts[:, walk.cases] += torch.stack([~moved.alive, ~moved.alive, torch.ones_like(moved.alive)])
         walk.batch.advance(len(walk.cases))
+        walk = walk._replace(rivals=moved.rivals)
         if not bool(moved.alive.all()):
             walk = walk.rows(moved.alive.nonzero().flatten())
         if not len(walk.cases):
@@ -185,10 +188,11 @@ def _without_fooled(attack: DeepFool, walk: _Walk, seen: _Seen) -> tuple[_Walk, 
 
 
 class _Moved(NamedTuple):
-    """Images after a step (b, c, *space), and which cases had a gradient to follow (b,)."""
+    """Images after a step (b, c, *space), which cases had a way to go (b,), and the rivals to look at next (b, r)."""
 
     x: Images
     alive: Flags
+    rivals: Tensor | None
 
 
 def _move(attack: DeepFool, walk: _Walk, seen: _Seen) -> _Moved:
@@ -197,14 +201,18 @@ def _move(attack: DeepFool, walk: _Walk, seen: _Seen) -> _Moved:
     with torch.enable_grad():
         gaps = _gaps(seen.logits, walk)
     nearest = _Way(torch.full_like(gaps[:, 0], torch.inf), torch.zeros_like(x))
+    distances = torch.empty_like(gaps, requires_grad=False)
     for rival in range(gaps.shape[1]):
         more = rival + 1 < gaps.shape[1]
         (gradient,) = torch.autograd.grad(gaps[:, rival].sum(), seen.leaf, retain_graph=more)
-        nearest = nearest.or_nearer(_way(gaps[:, rival].detach(), gradient[seen.rows], x, attack.norm))
+        way = _way(gaps[:, rival].detach(), gradient[seen.rows], x, attack.norm)
+        nearest, distances[:, rival] = nearest.or_nearer(way), way.distance
     alive = nearest.distance < torch.inf
     shortest = _SHORTEST * (x[0].numel() ** 0.5 if attack.norm == "l2" else 1)
     length = (1 + attack.overshoot) * nearest.distance.clamp(shortest, _LONGEST)
-    return _Moved((x + spatial(length, x.shape) * nearest.direction).clamp_(*PIXEL_RANGE), alive)
+    near = distances.topk(min(_FOLLOWED, gaps.shape[1]), dim=1, largest=False).indices
+    rivals = None if walk.rivals is None else walk.rivals.gather(1, near)
+    return _Moved((x + spatial(length, x.shape) * nearest.direction).clamp_(*PIXEL_RANGE), alive, rivals)
 
 
 def _gaps(logits: Logits, walk: _Walk) -> Tensor:
