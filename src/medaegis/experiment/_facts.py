@@ -20,8 +20,8 @@ def data_facts(images: Images, data: Dataset, split: Mapping[str, int | str]) ->
     Example:
         >>> from medaegis.experiment._stages_data import Images
         >>> from medaegis.data import load_dataset
-        >>> data = load_dataset(None, source="phantom-chest", size=16, n=4)
-        >>> data_facts(Images("phantom-chest", "", 16, n=4), data, {})["fingerprint"]
+        >>> data = load_dataset(None, source="phantom-chest", size=32, n=4)
+        >>> data_facts(Images("phantom-chest", "", 32, n=4), data, {})["fingerprint"]
         '4 phantoms drawn with seed 0'
     """
     counts = np.bincount(data.labels, minlength=len(data.class_names)).tolist()
