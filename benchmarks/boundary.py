@@ -91,7 +91,7 @@ def cw_runs(task: Task, iterations: int) -> Runs:
     """All with at most `iterations` gradient steps a case.
 
     Settings of the peers are those with the smallest mean norm at full success and 50 iterations, found on these very
-    cases: of 27 for foolbox, 12 for torchattacks, 3 for ART, which is slow. foolbox's with the smallest median, which
+    cases: of 27 for foolbox, 12 for torchattacks, 2 for ART, which is slow. foolbox's with the smallest median, which
     fails on some cases, stands beside it. Ours are the defaults, chosen among about 40 on a smaller network, with the
     iterations in one search or in two.
     """
