@@ -92,8 +92,8 @@ def cw_runs(task: Task, iterations: int) -> Runs:
 
     Settings of the peers are those with the smallest mean norm at full success and 50 iterations, found on these very
     cases: of 27 for foolbox, 12 for torchattacks, 2 for ART, which is slow. foolbox's with the smallest median, which
-    fails on some cases, stands beside it. Ours are the defaults, chosen among about 40 on a smaller network, with the
-    iterations in one search or in two.
+    fails on some cases, stands beside it. Our constants were chosen among about 40 settings on a smaller network and 5
+    on this one; the iterations are spent in one search or in two, where the defaults are 5 searches of 100 steps.
     """
     from art.attacks.evasion import CarliniL2Method
     from art.estimators.classification import PyTorchClassifier
