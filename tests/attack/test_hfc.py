@@ -11,7 +11,7 @@ from medaegis._errors import InputError
 from medaegis._types import Tapped
 from medaegis.attack import cross_entropy, hfc
 from medaegis.attack._objectives import Goal
-from medaegis.density import GaussianMixture, MixtureBank, fit_bank, whitener
+from medaegis.density import GaussianMixture, MixtureBank, fit_bank
 
 
 def seeded(seed: int = 0) -> torch.Generator:
@@ -31,13 +31,9 @@ def covariance(seed: int, d: int) -> Tensor:
 
 
 def mixture(seed: int, d: int, k: int = 2) -> GaussianMixture:
-    parts = [whitener(covariance(seed + i, d)) for i in range(k)]
-    return GaussianMixture(
-        torch.full((k,), 1 / k).double().log(),
-        2 * normal(k, d, seed=seed),
-        torch.stack([p for p, _ in parts]),
-        torch.stack([v for _, v in parts]),
-    )
+    covariances = torch.stack([covariance(seed + i, d) for i in range(k)])
+    weights = torch.full((k,), 1 / k).double().log()
+    return GaussianMixture.from_covariances(weights, 2 * normal(k, d, seed=seed), covariances)
 
 
 def bank(classes: int = 3) -> MixtureBank:

@@ -19,10 +19,8 @@ def normal(*shape: int, seed: int = 0) -> Tensor:
 
 def ball(mean: float, scale: float, d: int) -> GaussianMixture:
     """One component with standard deviation `scale` in every direction."""
-    whiteners = torch.eye(d, dtype=torch.float64)[None] / scale
-    return GaussianMixture(
-        torch.zeros(1).double(), torch.full((1, d), mean).double(), whiteners, torch.zeros(1).double()
-    )
+    covariance = scale**2 * torch.eye(d, dtype=torch.float64)[None]
+    return GaussianMixture.from_covariances(torch.zeros(1).double(), torch.full((1, d), mean).double(), covariance)
 
 
 def by_hand() -> MixtureBank:
@@ -77,7 +75,7 @@ def test_components_and_strength_reach_every_mixture():
     z = normal(80, 3)
     bank = fit_bank({"a": z}, labels, components=4, strength=1.0, generator=seeded())
     assert all(m.means.shape == (4, 3) for m in bank.mixtures["a"].values())
-    single = fit_bank({"a": z}, labels, strength=1.0, generator=seeded()).mixtures["a"][0].whiteners[0]
+    single = fit_bank({"a": z}, labels, strength=1.0, generator=seeded()).mixtures["a"][0].whitener
     torch.testing.assert_close(single, torch.diag(single.diagonal()))
 
 

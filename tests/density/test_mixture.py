@@ -8,7 +8,7 @@ from sklearn.mixture import GaussianMixture as Sklearn
 from torch import Tensor
 
 from medaegis._errors import InputError, NumericsError
-from medaegis.density import GaussianMixture, fit_mixture, whitener
+from medaegis.density import GaussianMixture, fit_mixture
 from medaegis.density._covariance import RIDGE
 
 
@@ -26,24 +26,14 @@ def covariances(k: int, d: int) -> Tensor:
 
 
 def mixture(k: int, d: int) -> GaussianMixture:
-    parts = [whitener(s) for s in covariances(k, d)]
     weights = torch.arange(1.0, k + 1, dtype=torch.float64)
-    return GaussianMixture(
-        (weights / weights.sum()).log(),
-        normal(k, d, seed=6),
-        torch.stack([p for p, _ in parts]),
-        torch.stack([v for _, v in parts]),
-    )
+    return GaussianMixture.from_covariances((weights / weights.sum()).log(), normal(k, d, seed=6), covariances(k, d))
 
 
 def correlated(n: int, d: int, seed: int) -> Tensor:
     """Features with a decaying spectrum in a fixed rotated basis, as those of a network."""
     basis = torch.linalg.qr(normal(d, d, seed=99))[0]
     return (normal(n, d, seed=seed) * torch.arange(1, d + 1) ** -0.5) @ basis
-
-
-def fitted_covariances(m: GaussianMixture) -> Tensor:
-    return torch.linalg.inv(m.whiteners @ m.whiteners.transpose(1, 2))
 
 
 # the density against independent implementations
@@ -79,20 +69,16 @@ def test_log_density_agrees_with_scikit_learn():
 
 def test_the_component_is_the_most_likely_one_not_the_closest():
     # same distance to both; the wide component has the smaller quadratic form, the narrow one the higher density
-    wide, narrow = torch.eye(2)[None] / 3, torch.eye(2)[None]
-    m = GaussianMixture(
-        torch.tensor([0.5, 0.5]).log(),
-        torch.tensor([[-1.0, 0.0], [1.0, 0.0]]),
-        torch.cat([wide, narrow]),
-        torch.tensor([2 * np.log(9.0), 0.0]),
-    )
+    covariances = torch.stack([9 * torch.eye(2), torch.eye(2)])
+    means = torch.tensor([[-1.0, 0.0], [1.0, 0.0]])
+    m = GaussianMixture.from_covariances(torch.tensor([0.5, 0.5]).log(), means, covariances)
     found = m.nearest(torch.zeros(1, 2))
     assert found.component.tolist() == [1]
     torch.testing.assert_close(found.quadratic, torch.tensor([1.0]))
 
 
 def test_weights_decide_between_equal_components():
-    m = GaussianMixture(torch.tensor([0.3, 0.7]).log(), torch.zeros(2, 1), torch.ones(2, 1, 1), torch.zeros(2))
+    m = GaussianMixture.from_covariances(torch.tensor([0.3, 0.7]).log(), torch.zeros(2, 1), torch.ones(2, 1, 1))
     assert m.nearest(torch.zeros(1, 1)).component.tolist() == [1]
 
 
@@ -125,7 +111,7 @@ def test_one_component_by_hand():
     diagonal = np.diag(s)
     expected = (1 - a) * s + np.diag(a * diagonal + RIDGE * diagonal.mean())
     torch.testing.assert_close(m.means[0], z.mean(dim=0))
-    np.testing.assert_allclose(fitted_covariances(m)[0].numpy(), expected, rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(m.covariances()[0].numpy(), expected, rtol=1e-9, atol=1e-12)
     np.testing.assert_allclose(m.log_dets[0].item(), np.linalg.slogdet(expected)[1], rtol=1e-9)
     assert m.log_weights.tolist() == [0.0]
 
@@ -134,14 +120,14 @@ def test_covariance_of_a_component_by_hand():
     # 1000 apart, so that every share is exactly 0 or 1
     n, d, a = (12, 28), 3, 0.1
     clusters = [normal(n[0], d), 2 * normal(n[1], d, seed=1) + 1000]
-    m = fit_mixture(torch.cat(clusters), components=2, strength=a, generator=seeded())
+    m = fit_mixture(torch.cat(clusters), components=2, strength=a, prior=1.0, generator=seeded())
     order = m.means[:, 0].argsort().tolist()
     scatters = [(c - c.mean(dim=0)).T @ (c - c.mean(dim=0)) for c in clusters]
     pooled = (scatters[0] + scatters[1]) / (sum(n) - 2)
     diagonal = pooled.diagonal()
     base = (1 - a) * pooled + torch.diag(a * diagonal + RIDGE * diagonal.mean())
     for place, scatter, count in zip(order, scatters, n, strict=True):
-        torch.testing.assert_close(fitted_covariances(m)[place], (scatter + d * base) / (count + d))
+        torch.testing.assert_close(m.covariances()[place], (scatter + d * base) / (count + d))
         assert m.log_weights[place].exp().item() == pytest.approx(count / sum(n))
 
 
@@ -156,7 +142,7 @@ def test_em_recovers_separated_components():
         assert sorted(place.tolist()) == [0, 1, 2]
         assert distance.amin(dim=1).max() < 0.25
         torch.testing.assert_close(m.log_weights.exp()[place], torch.tensor(sizes).double() / 1000, atol=0.01, rtol=0)
-        assert (fitted_covariances(m) - torch.eye(4)).abs().max() < 0.35
+        assert (m.covariances() - torch.eye(4)).abs().max() < 0.35
 
 
 def test_em_follows_unequal_covariances_that_k_means_cannot():
@@ -164,7 +150,7 @@ def test_em_follows_unequal_covariances_that_k_means_cannot():
     flat = torch.tensor([10.0, 0.5])
     z = torch.cat([normal(400, 2) * flat, normal(400, 2, seed=1) * flat.flip(0)])
     m = fit_mixture(z, components=2, generator=seeded(), iterations=300, tolerance=1e-7)
-    spread = fitted_covariances(m).diagonal(dim1=1, dim2=2).sqrt()
+    spread = m.covariances().diagonal(dim1=1, dim2=2).sqrt()
     assert spread.amax(dim=1).min() > 8
     assert spread.amin(dim=1).max() < 1.5
     assert spread.argmax(dim=1).unique().numel() == 2
@@ -248,7 +234,7 @@ def test_more_components_than_distinct_points():
     m = fit_mixture(z, components=8, generator=seeded())
     assert usable(m, z)
     assert m.log_weights.exp().sum().item() == pytest.approx(1)
-    torch.testing.assert_close(m.nearest(z).quadratic, torch.zeros(24, dtype=torch.float64))
+    torch.testing.assert_close(m.nearest(z).quadratic, torch.zeros(24, dtype=torch.float64), atol=1e-4, rtol=0)
 
 
 @pytest.mark.parametrize("value", [0.0, 0.1, 1e6])

@@ -2,6 +2,7 @@
 
 from medaegis.density._bank import MixtureBank, fit_bank, quadratic_by_layer
 from medaegis.density._covariance import choose_strength, gaussian_log_density, shrink, whitener
+from medaegis.density._fit import fit_mixture
 from medaegis.density._kernel import (
     choose_bandwidth,
     kernel_log_density,
@@ -9,7 +10,7 @@ from medaegis.density._kernel import (
     squared_distances,
 )
 from medaegis.density._mahalanobis import TiedGaussians, fit_tied
-from medaegis.density._mixture import GaussianMixture, Nearest, fit_mixture
+from medaegis.density._mixture import GaussianMixture, Nearest
 
 __all__ = [
     "GaussianMixture",

@@ -10,7 +10,8 @@ from torch import Tensor
 
 from medaegis._errors import require
 from medaegis._types import LayerFeatures, Tapped
-from medaegis.density._mixture import GaussianMixture, fit_mixture
+from medaegis.density._fit import fit_mixture
+from medaegis.density._mixture import GaussianMixture
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,12 +128,26 @@ def quadratic_by_layer(bank: MixtureBank, tapped: Tapped, wanted: Tensor) -> dic
     require(
         not missing, "tapped", "quadratic_by_layer", f"a pass with layers {list(bank.layers)}", f"none of {missing}"
     )
-    present = [int(c) for c in wanted.unique()]
-    unknown = [c for c in present if c not in bank.classes]
+    rows = rows_by_class(wanted)
+    unknown = [c for c in rows if c not in bank.classes]
     require(not unknown, "wanted", "quadratic_by_layer", f"one of the bank's classes {list(bank.classes)}", unknown)
-    values: dict[str, Tensor] = {}
-    for layer, by_class in bank.mixtures.items():
-        z = tapped.features[layer]
-        parts = [torch.where(wanted == c, by_class[c].nearest(z).quadratic, 0) for c in present]
-        values[layer] = torch.stack(parts).sum(dim=0) / z.shape[1]
-    return values
+    return {name: _nearest_quadratic(by, tapped.features[name], rows) for name, by in bank.mixtures.items()}
+
+
+def rows_by_class(wanted: Tensor) -> dict[int, Tensor]:
+    """The places of each class in `wanted` (n,).
+
+    Example:
+        >>> rows_by_class(torch.tensor([1, 0, 1]))
+        {0: tensor([1]), 1: tensor([0, 2])}
+    """
+    return {int(c): (wanted == c).nonzero().flatten() for c in wanted.unique()}
+
+
+def _nearest_quadratic(by_class: Mapping[int, GaussianMixture], z: Tensor, rows: dict[int, Tensor]) -> Tensor:
+    """Quadratic form over C_l to the nearest component of each case's class, (n,)."""
+    if len(rows) == 1:
+        (label,) = rows
+        return by_class[label].nearest(z).quadratic / z.shape[1]
+    parts = [by_class[label].nearest(z[own]).quadratic for label, own in rows.items()]
+    return torch.cat(parts)[torch.cat(list(rows.values())).argsort()] / z.shape[1]

@@ -7,6 +7,7 @@ a constraint built on it pulls along its null space and nowhere else.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -66,15 +67,21 @@ def whitener(covariance: Tensor) -> tuple[Tensor, Tensor]:
         tensor([[0.5000, 0.0000],
                 [0.0000, 1.0000]])
     """
+    factor = _factor(covariance)
+    identity = torch.eye(len(factor), dtype=factor.dtype, device=factor.device)
+    inverse = torch.linalg.solve_triangular(factor, identity, upper=False)
+    return inverse.T.contiguous(), 2 * factor.diagonal().log().sum()
+
+
+def _factor(covariance: Tensor) -> Tensor:
+    """The lower Cholesky factor."""
     factor, info = torch.linalg.cholesky_ex(covariance)
     if int(info) != 0:
         raise NumericsError(
             f"A {tuple(covariance.shape)} covariance is not positive definite. Its features hold NaN or differ by many "
             "orders of magnitude: check them with torch.isfinite, or raise the strength of shrinkage."
         )
-    identity = torch.eye(len(factor), dtype=factor.dtype, device=factor.device)
-    inverse = torch.linalg.solve_triangular(factor, identity, upper=False)
-    return inverse.T.contiguous(), 2 * factor.diagonal().log().sum()
+    return factor
 
 
 def gaussian_log_density(features: Features, mean: Tensor, covariance: Tensor) -> PerCase:
@@ -84,10 +91,10 @@ def gaussian_log_density(features: Features, mean: Tensor, covariance: Tensor) -
         >>> gaussian_log_density(torch.zeros(1, 1), torch.zeros(1), torch.ones(1, 1))
         tensor([-0.9189])
     """
-    scale, log_det = whitener(covariance)
-    quadratic = ((features - mean) @ scale).square().sum(dim=1)
-    log_two_pi = torch.log(torch.tensor(2 * torch.pi, dtype=features.dtype))
-    return -0.5 * (quadratic + log_det + features.shape[1] * log_two_pi)
+    factor = _factor(covariance)
+    white = torch.linalg.solve_triangular(factor, (features - mean).T, upper=False)
+    log_det = 2 * factor.diagonal().log().sum()
+    return -0.5 * (white.square().sum(dim=0) + log_det + features.shape[1] * math.log(2 * math.pi))
 
 
 def choose_strength(centred: Features, *, generator: torch.Generator, strengths: Sequence[float] = STRENGTHS) -> float:

@@ -1,17 +1,15 @@
-"""A Gaussian mixture of one layer's normal features: full covariances, shrunk, differentiable, on any device."""
+"""A Gaussian mixture of one layer's normal features: full covariances in an exact low-rank form, differentiable."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from medaegis._errors import NumericsError, is_int, is_number, require
 from medaegis._types import Features, PerCase
-from medaegis.density._covariance import choose_strength, shrink, whitener
 
 
 class Nearest(NamedTuple):
@@ -28,33 +26,75 @@ class Nearest(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class GaussianMixture:
-    """sum_k pi_k N(f | mu_k, S_k), HFC-21 eq. 5. Made by `fit_mixture`.
+    """sum_k pi_k N(f | mu_k, S_k), HFC-21 eq. 5, with S_k^-1 = P (s_k I + U_k diag(g_k) U_k^T) P^T.
+
+    P whitens a base that all components share, and the columns of U_k are orthonormal: a component fitted to a few
+    dozen cases differs from a multiple of the base in a few dozen directions only, so nothing is approximated, and one
+    product with all columns scores all components. Made by `fit_mixture`, or from dense covariances by
+    `from_covariances`.
 
     Args:
         log_weights: ln pi_k, (k,).
         means: mu_k, (k, d).
-        whiteners: P_k with P_k P_k^T = S_k^-1, (k, d, d).
+        centre: what is taken from features before they are whitened, (d,).
+        whitener: P, (d, d).
+        white_means: (mu_k - centre) P, (k, d).
+        scales: s_k > 0, (k,).
+        columns: all U_k side by side, (d, r).
+        gains: g_k of each column, (r,), above -s_k.
+        owners: the component of each column, (r,), int64.
         log_dets: ln det S_k, (k,).
 
     Example:
-        >>> one = GaussianMixture(torch.zeros(1), torch.zeros(1, 2), torch.eye(2)[None], torch.zeros(1))
+        >>> one = GaussianMixture.from_covariances(torch.zeros(1), torch.zeros(1, 2), torch.eye(2)[None])
         >>> one.nearest(torch.tensor([[3.0, 4.0]])).quadratic
         tensor([25.])
     """
 
     log_weights: Tensor
     means: Tensor
-    whiteners: Tensor
+    centre: Tensor
+    whitener: Tensor
+    white_means: Tensor
+    scales: Tensor
+    columns: Tensor
+    gains: Tensor
+    owners: Tensor
     log_dets: Tensor
+
+    @staticmethod
+    def from_covariances(log_weights: Tensor, means: Tensor, covariances: Tensor) -> GaussianMixture:
+        """A mixture from dense covariances (k, d, d), positive definite. It takes as much memory as they do.
+
+        Example:
+            >>> two = GaussianMixture.from_covariances(torch.zeros(1), torch.zeros(1, 1), torch.tensor([[[4.0]]]))
+            >>> two.nearest(torch.tensor([[2.0]])).quadratic
+            tensor([1.])
+        """
+        k, d = means.shape
+        values, vectors = torch.linalg.eigh(covariances)
+        precisions = 1 / values
+        scales = precisions[:, -1]
+        return GaussianMixture(
+            log_weights=log_weights,
+            means=means,
+            centre=torch.zeros_like(means[0]),
+            whitener=torch.eye(d, dtype=means.dtype, device=means.device),
+            white_means=means,
+            scales=scales,
+            columns=vectors.transpose(0, 1).reshape(d, k * d),
+            gains=(precisions - scales[:, None]).flatten(),
+            owners=torch.arange(k, device=means.device).repeat_interleave(d),
+            log_dets=values.log().sum(dim=1),
+        )
 
     def quadratics(self, features: Features) -> Tensor:
         """Quadratic form of every case under every component, (n, k)."""
-        parts = [((features - m) @ p).square().sum(dim=1) for m, p in zip(self.means, self.whiteners, strict=True)]
-        return torch.stack(parts, dim=1)
+        return self.white_quadratics(self.white(features))
 
     def log_components(self, features: Features) -> Tensor:
         """The logarithms of pi_k N(f | mu_k, S_k), (n, k)."""
-        return self._log_components(self.quadratics(features))
+        return self.weigh(self.quadratics(features))
 
     def log_density(self, features: Features) -> PerCase:
         """The logarithm of p(f), (n,)."""
@@ -62,127 +102,42 @@ class GaussianMixture:
 
     def nearest(self, features: Features) -> Nearest:
         """The most likely component of each case and its quadratic form (HFC-21 eq. 6 and 7)."""
-        quadratics = self.quadratics(features)
-        component = self._log_components(quadratics.detach()).argmax(dim=1)
-        return Nearest(component, quadratics.gather(1, component[:, None])[:, 0])
+        y = self.white(features)
+        component = self.weigh(self.white_quadratics(y.detach())).argmax(dim=1)
+        delta = y - self.white_means[component]
+        along = (delta @ self.columns).square() * torch.where(self.owners == component[:, None], self.gains, 0)
+        return Nearest(component, self.scales[component] * delta.square().sum(dim=1) + along.sum(dim=1))
 
-    def to(self, like: Tensor) -> GaussianMixture:
-        """The same mixture with the dtype and device of `like`."""
-        return GaussianMixture(*(part.to(like) for part in self.tensors().values()))
+    def covariances(self) -> Tensor:
+        """Dense S_k, (k, d, d), in float64: for checks and pictures, as it may take gigabytes."""
+        whitener, columns = self.whitener.double(), self.columns.double()
+        identity, dense = torch.eye(len(whitener), dtype=torch.float64, device=whitener.device), list[Tensor]()
+        for k, scale in enumerate(self.scales.double()):
+            own = self.owners == k
+            inner = scale * identity + (columns[:, own] * self.gains[own].double()) @ columns[:, own].T
+            dense.append(torch.linalg.inv(whitener @ inner @ whitener.T))
+        return torch.stack(dense)
 
-    def tensors(self) -> dict[str, Tensor]:
-        """Everything that defines it, for saving; `GaussianMixture(**tensors)` is the way back."""
-        return {
-            "log_weights": self.log_weights,
-            "means": self.means,
-            "whiteners": self.whiteners,
-            "log_dets": self.log_dets,
-        }
+    def white(self, features: Features) -> Tensor:
+        """(f - centre) P, (n, d): coordinates in which the base is the identity."""
+        return (features - self.centre) @ self.whitener
 
-    def _log_components(self, quadratics: Tensor) -> Tensor:
+    def white_quadratics(self, y: Tensor) -> Tensor:
+        """`quadratics` of cases that `white` has whitened, (n, k)."""
+        apart = y.square().sum(dim=1)[:, None] - 2 * y @ self.white_means.T + self.white_means.square().sum(dim=1)
+        offsets = (self.white_means[self.owners] * self.columns.T).sum(dim=1)
+        along = (y @ self.columns - offsets).square() * self.gains
+        return (self.scales * apart).index_add(1, self.owners, along)
+
+    def weigh(self, quadratics: Tensor) -> Tensor:
+        """From quadratic forms (n, k) to the logarithms of pi_k N(f | mu_k, S_k), (n, k)."""
         constant = self.means.shape[1] * math.log(2 * math.pi)
         return self.log_weights - 0.5 * (quadratics + self.log_dets + constant)
 
+    def to(self, like: Tensor) -> GaussianMixture:
+        """The same mixture with the dtype and device of `like`."""
+        return GaussianMixture(**{n: t.to(like.device if n == "owners" else like) for n, t in self.tensors().items()})
 
-def fit_mixture(
-    features: Features,
-    *,
-    components: int = 1,
-    strength: float | None = None,
-    generator: torch.Generator,
-    iterations: int = 100,
-    tolerance: float = 1e-4,
-) -> GaussianMixture:
-    """Fit a mixture by EM, in float64.
-
-    A component's covariance is (n_k S_k + d B) / (n_k + d): its own scatter S_k, shrunk towards the shared covariance
-    B by as much as it has fewer cases than dimensions. B is the pooled within-component covariance (over n - K, or K
-    near n would make it vanish), itself shrunk towards its diagonal with a ridge relative to its trace; the strength
-    of that is chosen on held-out likelihood. With one component the covariance is B; where nothing varies within the
-    components, B is the identity. These are not steps of pure maximum likelihood, so EM also stops, one step back,
-    when the likelihood would fall.
-
-    Args:
-        features: normal features of one class at one layer, (n, d), finite.
-        components: K >= 1, at most n / 2: a covariance needs two cases.
-        strength: shrinkage of B towards its diagonal, in [0, 1]; None chooses it on held-out cases.
-        generator: source of the k-means++ start and of the held-out quarter.
-        iterations: most EM steps.
-        tolerance: EM stops when the mean log-likelihood of a case rises by less.
-
-    Returns:
-        The mixture in float64 on the device of `features`.
-
-    Raises:
-        InputError: an argument is out of range.
-        NumericsError: `features` holds NaN or infinity.
-
-    Source: HFC-21 eq. 5; SPEC section 4 for the shrinkage, which the papers do not have.
-
-    Example:
-        >>> z = torch.randn(200, 3, generator=torch.Generator().manual_seed(0))
-        >>> fit_mixture(z, generator=torch.Generator().manual_seed(0)).means.shape
-        torch.Size([1, 3])
-    """
-    require(features.dim() == 2, "features", "fit_mixture", "(n, d)", tuple(features.shape))
-    n = len(features)
-    good = is_int(components) and 1 <= components <= n // 2
-    rule = f"an int from 1 to n // 2 = {n // 2} for n = {n} cases"
-    require(good, "components", "fit_mixture", rule, components)
-    good = strength is None or (is_number(strength) and 0 <= strength <= 1)
-    require(good, "strength", "fit_mixture", "None or a number in [0, 1]", strength)
-    if not bool(torch.isfinite(features).all()):
-        raise NumericsError("`features` of fit_mixture hold NaN or infinity: check the model's output on those images.")
-    z = features.detach().double()
-    shares = _start(z, components, generator)
-    a = choose_strength(z - shares @ _means(z, shares), generator=generator) if strength is None else strength
-    mixture = _maximise(z, shares, a)
-    log_parts = mixture.log_components(z)
-    for _ in range(iterations if components > 1 else 0):
-        following = _maximise(z, log_parts.softmax(dim=1), a)
-        following_parts = following.log_components(z)
-        rise = (following_parts.logsumexp(dim=1) - log_parts.logsumexp(dim=1)).mean().item()
-        if rise < tolerance:
-            return following if rise > 0 else mixture
-        mixture, log_parts = following, following_parts
-    return mixture
-
-
-def _means(z: Tensor, shares: Tensor) -> Tensor:
-    return shares.T @ z / shares.sum(dim=0)[:, None].clamp_min(1e-9)
-
-
-def _maximise(z: Tensor, shares: Tensor, strength: float) -> GaussianMixture:
-    """The M step; components that lost all their cases keep the overall mean and a vanishing weight."""
-    n, d = z.shape
-    counts = shares.sum(dim=0)
-    means = torch.where(counts[:, None] > 1e-6, _means(z, shares), z.mean(dim=0))
-    scatters = [(z - m).T @ ((z - m) * share[:, None]) for m, share in zip(means, shares.T, strict=True)]
-    pooled = torch.stack(scatters).sum(dim=0) / (n - len(means))
-    base = shrink(pooled, strength, mean_square=z.square().mean().item())
-    shrunk = [(s + d * base) / (c + d) for s, c in zip(scatters, counts, strict=True)]
-    covariances = shrunk if len(means) > 1 else [base]
-    parts = [whitener(covariance) for covariance in covariances]
-    log_weights = (counts.clamp_min(1e-9) / counts.sum()).log()
-    return GaussianMixture(log_weights, means, torch.stack([p for p, _ in parts]), torch.stack([v for _, v in parts]))
-
-
-def _start(z: Tensor, components: int, generator: torch.Generator) -> Tensor:
-    """Hard shares (n, k) of the cases around k-means++ centres, after a few rounds of k-means.
-
-    Each centre is the best of a few candidates: with one, well separated components share a centre now and then.
-    """
-    tries = 2 + int(math.log(components))
-    centres = z[torch.randint(len(z), (1,), generator=generator)]
-    while len(centres) < components:
-        distance = torch.cdist(z, centres).amin(dim=1).square()
-        weights = (distance if distance.sum() > 0 else torch.ones_like(distance)).cpu()
-        candidates = z[torch.multinomial(weights, tries, replacement=True, generator=generator)]
-        left = torch.cdist(z, candidates).square().minimum(distance[:, None]).sum(dim=0)
-        centres = torch.cat([centres, candidates[left.argmin()][None]])
-    nearest = torch.cdist(z, centres).argmin(dim=1)
-    for _ in range(10 if components > 1 else 0):
-        shares = torch.nn.functional.one_hot(nearest, components).to(z)
-        centres = torch.where(shares.sum(dim=0)[:, None] > 0, _means(z, shares), centres)
-        nearest = torch.cdist(z, centres).argmin(dim=1)
-    return torch.nn.functional.one_hot(nearest, components).to(z)
+    def tensors(self) -> dict[str, Tensor]:
+        """Everything that defines it, for saving; `GaussianMixture(**tensors)` is the way back."""
+        return {part.name: getattr(self, part.name) for part in fields(self)}
