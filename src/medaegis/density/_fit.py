@@ -86,7 +86,8 @@ def fit_mixture(
         shrinkage = shrinkage or _choose(z, shares, strength, prior, generator)
         begun = _step(z, shares, shrinkage)
         state = begun if state is None or begun.likelihood > state.likelihood else state
-    assert state is not None and shrinkage is not None  # restarts >= 1
+    assert state is not None  # restarts >= 1
+    assert shrinkage is not None
     for _ in range(iterations if components > 1 else 0):
         following = _step(z, state.log_parts.softmax(dim=1), shrinkage)
         rise = following.likelihood - state.likelihood
@@ -124,7 +125,7 @@ class _State(NamedTuple):
 
 
 class _Spectrum(NamedTuple):
-    """The scatter of one component in white coordinates: its cases, its eigenvalues above zero, their vectors (d, r)."""
+    """The scatter of a component in white coordinates: its cases, its eigenvalues above zero, their vectors (d, r)."""
 
     count: float
     values: Tensor
