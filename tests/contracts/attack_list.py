@@ -85,6 +85,12 @@ _MORE: dict[str, Make] = {
     "apgd-ce": lambda eps, w: apgd(eps=eps, steps=12, loss="ce"),
     "apgd-rms": lambda eps, w: apgd(eps=eps, steps=12, norm="rms", restarts=2),
     "apgd+hfc": lambda eps, w: apgd(eps=eps, steps=12).plus(hfc(w.bank)),
+    "apgd+hfc-objective": lambda eps, w: apgd(eps=eps, steps=12, judge="objective").plus(hfc(w.bank)),
+    "bim+hfc-selective": lambda eps, w: bim(eps=eps, steps=STEPS).plus(hfc(w.bank)).projecting("selective"),
+    "pgd+hfc-orthogonal": lambda eps, w: pgd(eps=eps, steps=STEPS).plus(hfc(w.bank)).projecting("orthogonal"),
+    "eot+hfc-orthogonal": lambda eps, w: (
+        bim(eps=eps, steps=STEPS).through(DiverseInput(0.6), draws=2).plus(hfc(w.bank)).projecting("orthogonal")
+    ),
     "pgd-drop": lambda eps, w: pgd(eps=eps, steps=STEPS).decaying(after=3),
     "bim-cosine": lambda eps, w: bim(eps=eps, steps=STEPS).decaying("cosine"),
     "pgd-restarts": lambda eps, w: pgd(eps=eps, steps=STEPS).restarting(2),
@@ -122,7 +128,9 @@ def _best(make: Make) -> Make:
 ATTACKS: dict[str, Make] = _BASE | {f"{name}-best": _best(make) for name, make in _BASE.items()} | _MORE
 GRADIENT = [name for name in ATTACKS if not name.startswith("noise")]
 RANDOM = [
-    name for name in ATTACKS if name.startswith(("noise", "pgd", "cw_linf", "apgd", "dim", "ti-di", "transfer-pgd"))
+    name
+    for name in ATTACKS
+    if name.startswith(("noise", "pgd", "cw_linf", "apgd", "dim", "ti-di", "eot", "transfer-pgd"))
 ]
 L2_BALL = [name for name in ATTACKS if "_l2" in name or "rms" in name]
 TRANSFER = [name for name in ATTACKS if name.startswith("transfer")]

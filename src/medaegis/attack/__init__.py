@@ -3,6 +3,7 @@
 from medaegis.attack._adam import AdamStep
 from medaegis.attack._apgd import AutoStep, apgd
 from medaegis.attack._attack import Attack, Attacker
+from medaegis.attack._balance import ChosenHFC, GradientSizes, choose_hfc, gradient_sizes
 from medaegis.attack._bpda import BPDA, Preprocessed
 from medaegis.attack._constraints import Constraint, Linf, Region, check_eps
 from medaegis.attack._cw_l2 import CarliniWagnerL2, cw_l2
@@ -14,7 +15,7 @@ from medaegis.attack._l2 import L2, l2_size
 from medaegis.attack._margins import DifferenceOfLogitsRatio, Margin, ScaledMargin, logit_gap
 from medaegis.attack._names import PRESETS, make_attack, parse_fraction, settings_of
 from medaegis.attack._noise import matched_noise
-from medaegis.attack._objectives import CrossEntropy, Goal, Objective, Sum, cross_entropy
+from medaegis.attack._objectives import CrossEntropy, Goal, Objective, Sum, TwoGoals, cross_entropy
 from medaegis.attack._presets import bim, cw_linf, dim, fgsm, mim, noise, pgd, pgd_l2, tim
 from medaegis.attack._random import CaseRandom
 from medaegis.attack._requantise import DEPTHS, requantise
@@ -40,6 +41,7 @@ __all__ = [
     "CaseRandom",
     "Chain",
     "Chart",
+    "ChosenHFC",
     "Constraint",
     "CrossEntropy",
     "Decaying",
@@ -47,6 +49,7 @@ __all__ = [
     "DifferenceOfLogitsRatio",
     "DiverseInput",
     "Goal",
+    "GradientSizes",
     "Guard",
     "Identity",
     "InputTransform",
@@ -68,15 +71,18 @@ __all__ = [
     "Tanh",
     "Transfer",
     "TranslationSmoothing",
+    "TwoGoals",
     "apgd",
     "bim",
     "check_eps",
+    "choose_hfc",
     "cross_entropy",
     "cw_l2",
     "cw_linf",
     "deepfool",
     "dim",
     "fgsm",
+    "gradient_sizes",
     "hfc",
     "l2_size",
     "logit_gap",

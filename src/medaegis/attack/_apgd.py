@@ -26,11 +26,13 @@ class _State(NamedTuple):
     best: Tensor
     best_gradient: Tensor
     best_value: Tensor
+    best_fooled: Tensor
     value: Tensor
+    fooled: Tensor
     size: Tensor
     improved: Tensor
     halved: Tensor
-    best_at_checkpoint: Tensor
+    better_since: Tensor
 
 
 @dataclass(frozen=True)
@@ -41,11 +43,17 @@ class AutoStep:
     or, in an L2 ball, its direction. At checkpoints a case halves eta and goes back to its best point if the
     objective fell in fewer than `rho` of the steps since the last one, or if neither eta nor the best value changed.
 
+    Where something was added to the attack's own loss, the sum is no measure of progress: it falls while the case gets
+    hidden and no longer fools, or rises as the case gets fooled, and HFC-23 (V-I) found that this breaks the rule. So
+    `"goals"` judges by both in turn: a fooled point is better than one that is not; of two that are not, the one with
+    the smaller own loss; of two that are, the one with the smaller sum of what was added.
+
     Args:
         size: first eta, 2 eps in the paper; as a sign step, or as the length of the move in `norm`.
         norm: `"linf"`, `"rms"` or `"l2"`.
         alpha: share of the new move, 0.75.
         rho: share of steps that must improve, 0.75.
+        judge: `"goals"`, or `"objective"` for the paper's rule on the sum; the same where nothing was added.
 
     Raises:
         InputError: an argument is out of range.
@@ -63,23 +71,25 @@ class AutoStep:
     norm: Literal["linf", "rms", "l2"] = "linf"
     alpha: float = 0.75
     rho: float = 0.75
+    judge: Literal["goals", "objective"] = "goals"
 
     def __post_init__(self) -> None:
         require(is_number(self.size) and self.size >= 0, "step_size", "AutoStep", "a number >= 0", self.size)
         require(self.norm in ("linf", "rms", "l2"), "norm", "apgd", '"linf", "rms" or "l2"', self.norm)
         for name, value in (("alpha", self.alpha), ("rho", self.rho)):
             require(is_number(value) and 0 <= value <= 1, name, "apgd", "a number in [0, 1]", value)
+        require(self.judge in ("goals", "objective"), "judge", "apgd", '"goals" or "objective"', self.judge)
 
     def init(self, point: Tensor) -> _State:
         """A state that has seen nothing yet."""
         worst = torch.full((len(point),), torch.inf, dtype=point.dtype, device=point.device)
-        none = torch.zeros_like(worst)
-        size = torch.full_like(worst, self.size)
-        return _State(point, point, torch.zeros_like(point), worst, worst, size, none, none.bool(), worst)
+        none, no = torch.zeros_like(worst), torch.zeros_like(worst, dtype=torch.bool)
+        size, unseen = torch.full_like(worst, self.size), torch.zeros_like(point)
+        return _State(point, point, unseen, worst, no, worst, no, size, none, no, no)
 
     def update(self, now: Iterate, state: _State) -> tuple[Tensor, _State]:
         """The next point and state."""
-        seen = _look(now, state)
+        seen = self._look(now, state)
         point, gradient = now.point, now.gradient
         window = checkpoints(now.steps).get(now.step)
         if window is not None:
@@ -100,27 +110,33 @@ class AutoStep:
 
     def _checkpoint(self, seen: _State, window: int) -> tuple[Tensor, _State]:
         """Which cases go back to their best point, and the state with their sizes halved."""
-        stalled = ~seen.halved & (seen.best_at_checkpoint <= seen.best_value)
+        stalled = ~seen.halved & ~seen.better_since
         back = (seen.improved < self.rho * window) | stalled
         size = torch.where(back, seen.size / 2, seen.size)
         none = torch.zeros_like(seen.improved)
-        return back, seen._replace(size=size, halved=back, improved=none, best_at_checkpoint=seen.best_value)
+        return back, seen._replace(size=size, halved=back, improved=none, better_since=torch.zeros_like(back))
+
+    def _look(self, now: Iterate, state: _State) -> _State:
+        """The state after the present point is known."""
+        apart = now.goals is not None and self.judge == "goals"
+        value, fooled = (now.goals.open, now.goals.fooled) if apart else (now.value, torch.zeros_like(state.fooled))
+        better = _better(value, fooled, state.best_value, state.best_fooled)
+        mask, later = spatial(better, now.point.shape), now.step > 0
+        return state._replace(
+            best=torch.where(mask, now.point, state.best),
+            best_gradient=torch.where(mask, now.gradient, state.best_gradient),
+            best_value=torch.where(better, value, state.best_value),
+            best_fooled=torch.where(better, fooled, state.best_fooled),
+            value=value,
+            fooled=fooled,
+            improved=state.improved + _better(value, fooled, state.value, state.fooled) if later else state.improved,
+            better_since=state.better_since | better if later else state.better_since,
+        )
 
 
-def _look(now: Iterate, state: _State) -> _State:
-    """The state after the present point's value is known."""
-    better = now.value < state.best_value
-    mask = spatial(better, now.point.shape)
-    improved = state.improved + (now.value < state.value) if now.step > 0 else state.improved
-    first = now.value if now.step == 0 else state.best_at_checkpoint
-    return state._replace(
-        best=torch.where(mask, now.point, state.best),
-        best_gradient=torch.where(mask, now.gradient, state.best_gradient),
-        best_value=torch.where(better, now.value, state.best_value),
-        value=now.value,
-        improved=improved,
-        best_at_checkpoint=first,
-    )
+def _better(value: Tensor, fooled: Tensor, other: Tensor, other_fooled: Tensor) -> Tensor:
+    """Which cases are better than another point: fooled where that is not, or else of a smaller value, (b,) bool."""
+    return (fooled & ~other_fooled) | ((fooled == other_fooled) & (value < other))
 
 
 def checkpoints(steps: int) -> dict[int, int]:
@@ -146,6 +162,7 @@ def apgd(
     norm: Literal["linf", "rms", "l2"] = "linf",
     loss: Literal["margin", "ce", "dlr"] = "margin",
     restarts: int = 1,
+    judge: Literal["goals", "objective"] = "goals",
 ) -> Attack:
     """Auto-PGD: no step size to choose (Croce & Hein 2020).
 
@@ -156,6 +173,8 @@ def apgd(
         loss: `"margin"`, scale-invariant and defined for two classes and more (`ScaledMargin`); `"ce"`, APGD-CE;
             `"dlr"`, APGD-DLR, from 3 classes on (with a target: 4).
         restarts: number of random starts.
+        judge: what its checkpoints judge once something is added to the loss, as in `apgd(eps).plus(hfc(bank))`:
+            `"goals"`, being fooled before staying hidden, or `"objective"`, the sum, as the paper would (`AutoStep`).
 
     Returns:
         An attack that keeps the best iterate by (fooled, objective); the paper keeps the best objective.
@@ -174,5 +193,5 @@ def apgd(
         check_eps(eps, "apgd")
     ball: Constraint = Linf(eps) if norm == "linf" else L2(eps, norm)
     objective: Objective = _LOSSES[loss]
-    step = AutoStep(2 * eps, norm)
+    step = AutoStep(2 * eps, norm, judge=judge)
     return Attack("APGD", objective, ball, step, steps, random_start=True, keep="best", restarts=restarts)

@@ -13,7 +13,8 @@ from medaegis.attack._batch import Batch, Made
 from medaegis.attack._constraints import Constraint
 from medaegis.attack._guard import Guard
 from medaegis.attack._loop import search
-from medaegis.attack._objectives import Objective
+from medaegis.attack._objectives import Objective, Sum
+from medaegis.attack._projection import Projection
 from medaegis.attack._spaces import Pixels, Space
 from medaegis.attack._steps import Decaying, Momentum, StepRule
 from medaegis.attack._transforms import Chain, Identity, InputTransform
@@ -76,10 +77,12 @@ class Attack(Attacker):
         restarts: number of runs of which each case keeps the best by (fooled, undetected, objective).
         draws: passes averaged for each gradient: expectation over transformation.
         guard: says which iterates a detector would let pass, for adaptive attacks; None lets all pass.
+        projection: how the gradients of the attack's own loss and of what was added become one direction.
 
     Raises:
-        InputError: `objective` is no Objective, `steps` is not an int >= 0, `keep` is unknown, `restarts` or `draws`
-            is not an int >= 1, or restarts are asked of an attack without randomness.
+        InputError: `objective` is no Objective, `steps` is not an int >= 0, `keep` or `projection` is unknown,
+            `restarts` or `draws` is not an int >= 1, restarts are asked of an attack without randomness, or a
+            projection of one with nothing added.
 
     Example:
         >>> from medaegis.attack import bim
@@ -99,6 +102,7 @@ class Attack(Attacker):
     restarts: int = 1
     draws: int = 1
     guard: Guard | None = None
+    projection: Projection = "none"
 
     def __post_init__(self) -> None:
         check_objective(self.objective, self.name)
@@ -108,6 +112,10 @@ class Attack(Attacker):
         require(is_int(self.draws) and self.draws >= 1, "draws", self.name, "an int >= 1", self.draws)
         good, fix = self.restarts == 1 or self.random, "Give it a random start, as pgd has."
         require(good, "restarts", self.name, "1 where nothing is random", self.restarts, fix)
+        rule = '"none", "selective" or "orthogonal"'
+        require(self.projection in ("none", "selective", "orthogonal"), "projection", self.name, rule, self.projection)
+        good, fix = self.projection == "none" or isinstance(self.objective, Sum), "Call plus(hfc(bank)) before."
+        require(good, "projection", self.name, '"none" where nothing was added', self.projection, fix)
 
     @property
     def random(self) -> bool:
@@ -152,6 +160,14 @@ class Attack(Attacker):
     def decaying(self, kind: Literal["drop", "cosine"] = "drop", *, after: int = 50, factor: float = 0.1) -> Attack:
         """The same attack with a falling step size (`Decaying`)."""
         return replace(self, step=Decaying(self.step, kind, after, factor))
+
+    def projecting(self, projection: Projection) -> Attack:
+        """The same attack, which follows its two goals one at a time (`"selective"`), or apart (`"orthogonal"`).
+
+        As in `bim(eps=1/256).plus(hfc(bank)).projecting("orthogonal")`; see `goal_gradient`. Two gradients of one pass
+        make a step of `"orthogonal"` about half as long again.
+        """
+        return replace(self, projection=projection, name=f"{self.name}, {projection}")
 
     def restarting(self, restarts: int) -> Attack:
         """The same attack, the best of several random starts."""

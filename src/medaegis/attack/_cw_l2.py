@@ -17,8 +17,8 @@ from medaegis.attack._batch import Batch, Made
 from medaegis.attack._best import Best
 from medaegis.attack._constraints import spatial
 from medaegis.attack._deepfool import uphill
+from medaegis.attack._gradient import network_input, no_gradient
 from medaegis.attack._l2 import L2
-from medaegis.attack._loop import network_input, no_gradient
 from medaegis.attack._margins import Margin, margin_of
 from medaegis.attack._objectives import Objective
 from medaegis.attack._steps import Decaying, Iterate

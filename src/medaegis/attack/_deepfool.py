@@ -13,8 +13,8 @@ from medaegis._types import PIXEL_RANGE, Flags, Images, Logits, PerCase
 from medaegis.attack._attack import Attacker, without_objective
 from medaegis.attack._batch import Batch, Made
 from medaegis.attack._constraints import Constraint, Linf, spatial
+from medaegis.attack._gradient import network_input, no_gradient
 from medaegis.attack._l2 import L2
-from medaegis.attack._loop import network_input, no_gradient
 from medaegis.attack._margins import Margin, margin_of
 from medaegis.attack._objectives import Goal, Objective, without_class
 

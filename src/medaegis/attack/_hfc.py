@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import torch
@@ -15,13 +16,14 @@ from medaegis.density import MixtureBank, quadratic_by_layer
 
 @dataclass(frozen=True, eq=False)
 class HFC(Objective):
-    """sum_l lambda_l / 2 (f - mu_k')^T S_k'^-1 (f - mu_k') with lambda_l = weight / C_l, over all layers of the bank.
+    """sum_l lambda_l / 2 (f - mu_k')^T S_k'^-1 (f - mu_k') over all layers of the bank.
 
-    Source: HFC-21 eq. 6 and 7. Made by `hfc`.
+    lambda_l = weight x layer_weights[l] / C_l. Source: HFC-21 eq. 6 and 7. Made by `hfc`.
     """
 
     bank: MixtureBank
     weight: float = 1.0
+    layer_weights: Mapping[str, float] = field(default_factory=dict[str, float])
     _moved: dict[tuple[torch.dtype, torch.device], MixtureBank] = field(
         default_factory=dict[tuple[torch.dtype, torch.device], MixtureBank], init=False, repr=False
     )
@@ -33,11 +35,14 @@ class HFC(Objective):
 
     def __call__(self, tapped: Tapped, goal: Goal) -> PerCase:
         """Value per case (b,)."""
-        bank = self._bank_like(tapped.logits)
+        return torch.stack(list(self.parts(tapped, goal).values())).sum(dim=0)
+
+    def parts(self, tapped: Tapped, goal: Goal) -> dict[str, PerCase]:
+        """What each layer adds, (b,), by `HFC layer`."""
         wanted = goal.wanted_class(tapped.logits)
-        _check_classes(wanted, bank)
-        values = quadratic_by_layer(bank, tapped, wanted)
-        return torch.stack(list(values.values())).sum(dim=0) * (self.weight / 2)
+        values = quadratic_by_layer(self._bank_like(tapped.logits), tapped, wanted)
+        factors = {name: self.weight * self.layer_weights.get(name, 1.0) / 2 for name in values}
+        return {f"HFC {name}": value * factors[name] for name, value in values.items()}
 
     def _bank_like(self, logits: Tensor) -> MixtureBank:
         """The bank as this pass needs it, kept until a pass of another kind: it takes gigabytes and dies with us."""
@@ -48,18 +53,20 @@ class HFC(Objective):
         return self._moved[kind]
 
 
-def hfc(bank: MixtureBank, *, weight: float = 1.0) -> HFC:
+def hfc(bank: MixtureBank, *, weight: float = 1.0, layer_weights: Mapping[str, float] | None = None) -> HFC:
     """The hierarchical feature constraint as an add-on: `bim(eps=1/256).plus(hfc(bank))`.
 
     Args:
         bank: mixtures of the network's normal (Train) features, by layer and class.
-        weight: factor of the whole term; 1 is the papers'.
+        weight: factor of the whole term; 1 is the papers'. 2 is the released code's, which has no factor 1/2.
+        layer_weights: further factors by layer, of lambda_l = 1 / C_l; a layer without one has 1, the papers'.
 
     The class whose normal features an adversarial one should join is the target, or, in an untargeted attack, the most
     probable wrong class at each step.
 
     Raises:
-        InputError: `bank` is no MixtureBank or `weight` no number >= 0; at the attack, a wanted class has no mixture.
+        InputError: `bank` is no MixtureBank, `weight` no number >= 0, or `layer_weights` names a layer that the bank
+            lacks or holds such a number; at the attack, a wanted class has no mixture.
 
     Source: HFC-21 eq. 7; HFC-23 eq. 17.
 
@@ -71,10 +78,9 @@ def hfc(bank: MixtureBank, *, weight: float = 1.0) -> HFC:
     """
     require(is_a(bank, MixtureBank), "bank", "hfc", "a MixtureBank", type(bank), "Make it with fit_bank.")
     require(is_number(weight) and weight >= 0, "weight", "hfc", "a number >= 0", weight)
-    return HFC(bank, weight)
-
-
-def _check_classes(wanted: Tensor, bank: MixtureBank) -> None:
-    unknown = sorted(set(wanted.unique().tolist()) - set(bank.classes))
-    fix = f"The bank was fitted on cases of the classes {list(bank.classes)} only."
-    require(not unknown, "bank", "hfc", "fitted on every class that the attack wants", f"none for {unknown}", fix)
+    given = dict(layer_weights or {})
+    unknown = [name for name in given if name not in bank.layers]
+    require(not unknown, "layer_weights", "hfc", f"by layers of the bank {list(bank.layers)}", unknown)
+    wrong = {name: value for name, value in given.items() if not (is_number(value) and value >= 0)}
+    require(not wrong, "layer_weights", "hfc", "numbers >= 0", wrong)
+    return HFC(bank, weight, given)

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.utils._pytree import tree_map
 
-from medaegis._errors import InputError
 from medaegis._types import PerCase, Tapped
 from medaegis.attack._batch import Batch, Made
 from medaegis.attack._best import Best
-from medaegis.attack._constraints import spatial
-from medaegis.attack._objectives import Goal
+from medaegis.attack._gradient import network_input, no_gradient, scaled_gradient
+from medaegis.attack._objectives import Goal, TwoGoals, two_goals
+from medaegis.attack._projection import goal_gradient
 from medaegis.attack._spaces import Chart
 from medaegis.attack._steps import Iterate
 from medaegis.attack._transforms import Identity
@@ -21,7 +21,6 @@ from medaegis.attack._transforms import Identity
 if TYPE_CHECKING:
     from medaegis.attack._attack import Attack
 
-_SMALL = 1e-20
 _DONE = {False: 1, True: 2}  # the rank at which `keep="first"` ends a case, without and with a guard
 
 
@@ -60,7 +59,7 @@ def _once(attack: Attack, batch: Batch) -> tuple[Made, Best]:
             run, seen = out.leave(run, seen, attack)
             if not len(run.point):
                 break
-        now = Iterate(run.point, seen.gradient, seen.value, step, attack.steps, run.chart.project)
+        now = Iterate(run.point, seen.gradient, seen.value, step, attack.steps, run.chart.project, goals=seen.goals)
         point, state = attack.step.update(now, run.state)
         run = run._replace(point=point, state=state)
         batch.advance(len(point) * attack.draws)
@@ -68,12 +67,13 @@ def _once(attack: Attack, batch: Batch) -> tuple[Made, Best]:
 
 
 class _Seen(NamedTuple):
-    """One evaluation: images, objective (b,), pass, and gradient of the objective to the point."""
+    """One evaluation: images, objective (b,), pass, gradient of the objective to the point, and both goals, if two."""
 
     x: Tensor
     value: PerCase
     tapped: Tapped
     gradient: Tensor
+    goals: TwoGoals | None = None
 
 
 class _Run(NamedTuple):
@@ -151,7 +151,8 @@ class _Collected(NamedTuple):
         if not len(index):
             return run._replace(point=run.point[:0]), seen
         tapped = Tapped(seen.tapped.logits[index], {})
-        return run.rows(attack, index), _Seen(seen.x[index], seen.value[index], tapped, seen.gradient[index])
+        goals = seen.goals and TwoGoals(*(part[index] for part in seen.goals))
+        return run.rows(attack, index), _Seen(seen.x[index], seen.value[index], tapped, seen.gradient[index], goals)
 
 
 def _finish(attack: Attack, run: _Run, out: _Collected | None) -> tuple[Made, Best]:
@@ -191,12 +192,15 @@ def _evaluate(attack: Attack, run: _Run, step: int) -> _Seen:
     first = _pass(attack, run)
     if attack.draws == 1:
         return first
-    value, gradient = first.value.clone(), first.gradient.clone()
+    value, gradient, goals = first.value.clone(), first.gradient.clone(), first.goals
     for _ in range(attack.draws - 1):
         more = _pass(attack, run)
         value += more.value
         gradient += more.gradient
-    return first._replace(value=value / attack.draws, gradient=gradient / attack.draws)
+        if goals is not None and more.goals is not None:
+            goals = goals.with_another(more.goals)
+    goals = goals and goals._replace(own=goals.own / attack.draws, added=goals.added / attack.draws)
+    return first._replace(value=value / attack.draws, gradient=gradient / attack.draws, goals=goals)
 
 
 def _pass(attack: Attack, run: _Run) -> _Seen:
@@ -205,78 +209,15 @@ def _pass(attack: Attack, run: _Run) -> _Seen:
         leaf = run.point.detach().requires_grad_(True)
         x = run.chart.image(leaf)
         tapped = run.batch.taps(network_input(attack.transform(x, run.batch.random)))
-        value = attack.objective(tapped, run.batch.goal)
+        goals = two_goals(attack.objective, tapped, run.batch.goal)
+        value = attack.objective(tapped, run.batch.goal) if goals is None else goals.own + goals.added
         if not value.requires_grad:
             raise no_gradient(attack.name)
-        gradient = scaled_gradient(value, tapped, leaf)
+        gradient = (
+            scaled_gradient(value, tapped, leaf)
+            if goals is None
+            else goal_gradient(goals, attack.projection, tapped, leaf)
+        )
     features = {name: z.detach() for name, z in tapped.features.items()}
-    return _Seen(x.detach(), value.detach(), Tapped(tapped.logits.detach(), features), gradient)
-
-
-def scaled_gradient(value: PerCase, tapped: Tapped, leaf: Tensor) -> Tensor:
-    """Gradient of each case's objective to `leaf`, sent through the network at a size that float32 bears.
-
-    Once a softmax is nearly certain, its gradient is so small that the products on its way back leave the normal
-    range of float32: processors then take up to 30 times as long, and what is smaller still becomes zero. So each
-    case's gradient to logits and features is brought to size 1, goes through the network, and is brought back; below
-    1e-20 it stays larger than it is, which no step rule that looks at directions can notice. See decision 011.
-
-    Args:
-        value: objective (b,), a function of `tapped` alone.
-        tapped: the pass from `leaf`.
-        leaf: what to differentiate to, (b, …).
-
-    Returns:
-        (b, …), finite.
-
-    Example:
-        >>> x = torch.ones(1, 2, requires_grad=True)
-        >>> logits = 3 * x
-        >>> scaled_gradient(1e-30 * logits[:, 0], Tapped(logits, {}), x) * 1e20  # 3e-30, brought up to 3e-20
-        tensor([[3., 0.]])
-    """
-    outputs = [output for output in (tapped.logits, *tapped.features.values()) if output.requires_grad]
-    found = cast("tuple[Tensor | None, ...]", torch.autograd.grad(value.sum(), outputs, allow_unused=True))
-    used = [(output, part) for output, part in zip(outputs, found, strict=True) if part is not None]
-    size = torch.stack([part.abs().flatten(1).amax(dim=1) for _, part in used]).amax(dim=0)
-    size = torch.where((size > 0) & size.isfinite(), size, 1)
-    parts = [part / spatial(size, part.shape) for _, part in used]
-    (gradient,) = torch.autograd.grad([output for output, _ in used], leaf, parts)
-    return gradient * spatial(size.clamp_min(_SMALL), gradient.shape)
-
-
-class _Input(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, x: Tensor) -> Tensor:
-        return x.clone()
-
-    @staticmethod
-    def backward(ctx: Any, *grad_outputs: Tensor) -> Tensor:
-        return grad_outputs[0].nan_to_num(0.0, 0.0, 0.0)
-
-
-def network_input(x: Tensor) -> Tensor:
-    """A copy of images for a network that may write into it; NaN and infinity in its gradient become zero.
-
-    They become so pixel by pixel, before a transform can smear one pixel's NaN over the image.
-
-    Example:
-        >>> x = torch.tensor([0.0, 1.0], requires_grad=True)
-        >>> (network_input(x).sqrt() * 2).sum().backward()
-        >>> x.grad
-        tensor([0., 1.])
-    """
-    return _Input.apply(x)  # pyright: ignore[reportReturnType]  # apply is untyped
-
-
-def no_gradient(name: str) -> InputError:
-    """The error of a network whose logits do not depend on its images differentiably.
-
-    Example:
-        >>> print(no_gradient("BIM"))
-        The objective of BIM carries no gradient to the images: ...
-    """
-    return InputError(
-        f"The objective of {name} carries no gradient to the images: the model computes without one. "
-        "Remove no_grad, detach and argmax from its forward pass, or attack a differentiable substitute."
-    )
+    goals = goals and TwoGoals(*(part.detach() for part in goals))
+    return _Seen(x.detach(), value.detach(), Tapped(tapped.logits.detach(), features), gradient, goals)

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from medaegis._types import Labels, PerCase, Tapped
+from medaegis._types import Flags, Labels, PerCase, Tapped
 
 
 class Goal(NamedTuple):
@@ -66,6 +66,10 @@ class Objective(ABC):
     def __call__(self, tapped: Tapped, goal: Goal) -> PerCase:
         """Value per case (b,), differentiable in the logits and features of `tapped`."""
 
+    def parts(self, tapped: Tapped, goal: Goal) -> dict[str, PerCase]:
+        """Its terms by name, each (b,), which sum to its value: for seeing what pulls how hard."""
+        return {type(self).__name__: self(tapped, goal)}
+
     def __add__(self, other: Objective) -> Objective:
         """The objective whose value is the sum of both values."""
         return Sum((*_terms(self), *_terms(other)))
@@ -93,6 +97,14 @@ class Sum(Objective):
     def __call__(self, tapped: Tapped, goal: Goal) -> PerCase:
         """Sum of the terms' values, (b,)."""
         return torch.stack([term(tapped, goal) for term in self.terms]).sum(dim=0)
+
+    def parts(self, tapped: Tapped, goal: Goal) -> dict[str, PerCase]:
+        """The parts of all terms; parts of one name are added up."""
+        found: dict[str, PerCase] = {}
+        for term in self.terms:
+            for name, value in term.parts(tapped, goal).items():
+                found[name] = found[name] + value if name in found else value
+        return found
 
 
 def _terms(objective: Objective) -> tuple[Objective, ...]:
@@ -128,3 +140,40 @@ class Nothing(Objective):
 
 
 cross_entropy = CrossEntropy()
+
+
+class TwoGoals(NamedTuple):
+    """Where a pass stands with each goal.
+
+    Attributes:
+        fooled: whether the first goal is reached (b,).
+        own: the attack's own loss (b,).
+        added: the terms that `plus` added to it (b,).
+    """
+
+    fooled: Flags
+    own: PerCase
+    added: PerCase
+
+    @property
+    def open(self) -> PerCase:
+        """The goal to work at, (b,): the attack's own until the classifier is fooled, then what was added."""
+        return torch.where(self.fooled, self.added, self.own)
+
+    def with_another(self, other: TwoGoals) -> TwoGoals:
+        """Sums over two draws of a transform; fooled where both are."""
+        return TwoGoals(self.fooled & other.fooled, self.own + other.own, self.added + other.added)
+
+
+def two_goals(objective: Objective, tapped: Tapped, goal: Goal) -> TwoGoals | None:
+    """Both goals of an objective to which something was added; None for any other.
+
+    Example:
+        >>> goal = Goal(torch.tensor([0]), torch.tensor([1]))
+        >>> two_goals(cross_entropy, Tapped(torch.zeros(1, 2), {}), goal) is None
+        True
+    """
+    if not isinstance(objective, Sum):
+        return None
+    own, *added = (term(tapped, goal) for term in objective.terms)
+    return TwoGoals(goal.fooled(tapped.logits.detach()), own, torch.stack(added).sum(dim=0))

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from medaegis._errors import is_number, require
 from medaegis._types import PerCase
+from medaegis.attack._objectives import TwoGoals
 
 
 class Iterate(NamedTuple):
@@ -25,6 +26,7 @@ class Iterate(NamedTuple):
         steps: how many there are.
         project: brings a point (b, …) back to where it may be; may overwrite what it is given.
         rate: factor of the step size, set by `Decaying`.
+        goals: where it stands with both goals, where something was added to the attack's own loss; else None.
     """
 
     point: Tensor
@@ -34,6 +36,7 @@ class Iterate(NamedTuple):
     steps: int
     project: Callable[[Tensor], Tensor]
     rate: float = 1.0
+    goals: TwoGoals | None = None
 
 
 class StepRule(Protocol):
