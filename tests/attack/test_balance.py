@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
+import copy
+
 import pytest
 import torch
 from torch import nn
 
-from contracts.attack_list import world
+from contracts.attack_list import World, world
 from medaegis import InputError
 from medaegis.attack import bim, choose_hfc, cross_entropy, gradient_sizes, hfc, run_attack
+
+
+def balanced() -> World:
+    """A world whose network says either class for about half of the cases, all of them right."""
+    w = world("rgb", 2, True)
+    net = copy.deepcopy(w.net)
+    with torch.no_grad():
+        logits = net(w.x.clone())
+        net[8].bias[1] -= (logits[:, 1] - logits[:, 0]).median() + 1e-3
+        y = net(w.x.clone()).argmax(dim=1)
+    return w._replace(net=net, y=y, target=1 - y)
 
 
 def test_sizes_agree_with_a_plain_backward_pass() -> None:
@@ -32,9 +45,9 @@ def test_a_layers_weight_scales_its_size_alone() -> None:
 
 
 def test_chosen_weights_even_out_the_layers_and_keep_the_success() -> None:
-    w = world("rgb", 2, True)
-    attack = bim(eps=0.1, steps=5)
-    chosen = choose_hfc(attack, w.bank, w.net, w.x, w.y, target=w.target, most_lost=0.3, rounds=4)
+    w = balanced()
+    attack = bim(eps=0.1, steps=8)
+    chosen = choose_hfc(attack, w.bank, w.net, w.x, w.y, target=w.target, most_lost=0.3, rounds=12)
     assert chosen.success >= chosen.plain - 0.3
     assert chosen.objective.weight == max(weight for weight, success in chosen.tried if success >= chosen.plain - 0.3)
     again = run_attack(attack.plus(chosen.objective), w.net, w.x, w.y, target=w.target)
@@ -47,15 +60,14 @@ def test_chosen_weights_even_out_the_layers_and_keep_the_success() -> None:
 
 
 def test_a_bound_that_cannot_be_kept_is_an_error() -> None:
-    w = world("rgb", 2, True)
-    attack = bim(eps=0.1, steps=5)
+    w = balanced()
+    attack = bim(eps=0.1, steps=8)
     for bad in (-0.1, 1.5, "1"):
         with pytest.raises(InputError, match="`most_lost` of choose_hfc"):
             choose_hfc(attack, w.bank, w.net, w.x, w.y, target=w.target, most_lost=bad)  # type: ignore[arg-type]
     with pytest.raises(InputError, match="`rounds` of choose_hfc"):
         choose_hfc(attack, w.bank, w.net, w.x, w.y, target=w.target, rounds=0)
-    clean = run_attack(bim(eps=0.0, steps=1), w.net, w.x, w.y, target=w.target).fooled
-    turned = run_attack(attack, w.net, w.x, w.y, target=w.target).fooled & ~clean
+    turned = run_attack(attack, w.net, w.x, w.y, target=w.target).fooled
     assert turned.any()
     x, y, target = w.x[turned], w.y[turned], w.target[turned]
     with pytest.raises(InputError, match=r"most_lost.* cannot be kept"):
@@ -69,7 +81,7 @@ class _Never:
         """No state."""
 
     def update(self, now, state):
-        moved = now.point if now.goals is not None else now.point - 0.1 * now.gradient.sign()
+        moved = now.point if now.goals is not None else now.point - 0.025 * now.gradient.sign()
         return now.project(moved.clone()), state
 
 

@@ -127,11 +127,8 @@ def _best(make: Make) -> Make:
 
 ATTACKS: dict[str, Make] = _BASE | {f"{name}-best": _best(make) for name, make in _BASE.items()} | _MORE
 GRADIENT = [name for name in ATTACKS if not name.startswith("noise")]
-RANDOM = [
-    name
-    for name in ATTACKS
-    if name.startswith(("noise", "pgd", "cw_linf", "apgd", "dim", "ti-di", "eot", "transfer-pgd"))
-]
+_DRAWS = ("noise", "pgd", "cw_linf", "apgd", "dim", "ti-di", "eot", "transfer-pgd")
+RANDOM = [name for name in ATTACKS if name.startswith(_DRAWS)]
 L2_BALL = [name for name in ATTACKS if "_l2" in name or "rms" in name]
 TRANSFER = [name for name in ATTACKS if name.startswith("transfer")]
 _DIRECT = ("fgsm", "bim", "pgd", "mim", "mim-released", "cw_linf", "apgd", "apgd-ce", "pgd-restarts", "bim-cosine")
