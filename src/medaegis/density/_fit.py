@@ -196,16 +196,19 @@ def _mixture(moments: _Moments, prior: float) -> GaussianMixture:
     found = [_component(part, prior * d, d) for part in spectra] or [(1.0, like[:0], 0.0)]
     scales, gains, log_dets = zip(*found, strict=True)
     sizes = torch.tensor([len(part) for part in gains], device=like.device)
+    white_means = (means - centre) @ scale
+    offsets = [mean @ part.vectors for mean, part in zip(white_means, spectra, strict=len(spectra) > 0)]
     return GaussianMixture(
         log_weights=(counts.clamp_min(1e-9) / counts.sum()).log(),
         means=means,
         centre=centre,
         whitener=scale,
-        white_means=(means - centre) @ scale,
+        white_means=white_means,
         scales=torch.tensor(scales).to(like),
         columns=torch.cat([scale[:, :0], *(part.vectors for part in spectra)], dim=1),
         gains=torch.cat(gains),
         owners=torch.arange(len(means), device=like.device).repeat_interleave(sizes),
+        offsets=torch.cat([like[:0], *offsets]),
         log_dets=log_det + torch.tensor(log_dets).to(like),
     )
 

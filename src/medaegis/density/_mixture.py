@@ -43,6 +43,7 @@ class GaussianMixture:
         columns: all U_k side by side, (d, r).
         gains: g_k of each column, (r,), above -s_k.
         owners: the component of each column, (r,), int64.
+        offsets: each column's product with the white mean of its component, (r,).
         log_dets: ln det S_k, (k,).
 
     Example:
@@ -60,6 +61,7 @@ class GaussianMixture:
     columns: Tensor
     gains: Tensor
     owners: Tensor
+    offsets: Tensor
     log_dets: Tensor
 
     @staticmethod
@@ -74,7 +76,7 @@ class GaussianMixture:
         k, d = means.shape
         values, vectors = torch.linalg.eigh(covariances)
         precisions = 1 / values
-        scales = precisions[:, -1]
+        scales, columns = precisions[:, -1], vectors.transpose(0, 1).reshape(d, k * d)
         return GaussianMixture(
             log_weights=log_weights,
             means=means,
@@ -82,9 +84,10 @@ class GaussianMixture:
             whitener=torch.eye(d, dtype=means.dtype, device=means.device),
             white_means=means,
             scales=scales,
-            columns=vectors.transpose(0, 1).reshape(d, k * d),
+            columns=columns,
             gains=(precisions - scales[:, None]).flatten(),
             owners=torch.arange(k, device=means.device).repeat_interleave(d),
+            offsets=torch.einsum("kd,kdj->kj", means, vectors).flatten(),
             log_dets=values.log().sum(dim=1),
         )
 
@@ -125,8 +128,7 @@ class GaussianMixture:
     def white_quadratics(self, y: Tensor) -> Tensor:
         """`quadratics` of cases that `white` has whitened, (n, k)."""
         apart = y.square().sum(dim=1)[:, None] - 2 * y @ self.white_means.T + self.white_means.square().sum(dim=1)
-        offsets = (self.white_means[self.owners] * self.columns.T).sum(dim=1)
-        along = (y @ self.columns - offsets).square() * self.gains
+        along = (y @ self.columns - self.offsets).square() * self.gains
         return (self.scales * apart).index_add(1, self.owners, along)
 
     def weigh(self, quadratics: Tensor) -> Tensor:
