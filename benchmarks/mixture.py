@@ -124,7 +124,7 @@ def fit(args: argparse.Namespace) -> dict[str, Any]:
     start = time.perf_counter()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        other = Sklearn(args.components, random_state=0, max_iter=args.sklearn_iterations).fit(z.numpy())
+        other = Sklearn(n_components=args.components, random_state=0, max_iter=args.sklearn_iterations).fit(z.numpy())
     theirs = time.perf_counter() - start
     return {
         "what": f"N = {args.cases}, C = {args.width}, K = {args.components}, float64",
@@ -142,7 +142,7 @@ def step(args: argparse.Namespace) -> dict[str, Any]:
     target, generator = torch.ones(8, dtype=torch.int64), torch.Generator().manual_seed(0)
     widths = layer_widths()
     bank = MixtureBank({n: {1: made_up(d, args.components, generator)} for n, d in widths.items()})
-    size = sum(part.numel() * part.element_size() for part in bank.tensors().values())
+    size = bank.bytes
     dense = sum(args.components * d * d * 4 for d in widths.values())
     plain = bim(eps=EPS, steps=args.steps)
     runs = {"bim": our_steps(plain, model, x, target), "hfc": our_steps(plain.plus(hfc(bank)), model, x, target)}

@@ -11,6 +11,7 @@ from medaegis.density._kernel import (
 )
 from medaegis.density._mahalanobis import TiedGaussians, fit_tied
 from medaegis.density._mixture import GaussianMixture, Nearest
+from medaegis.density._released import fit_released_bank
 
 __all__ = [
     "GaussianMixture",
@@ -21,6 +22,7 @@ __all__ = [
     "choose_strength",
     "fit_bank",
     "fit_mixture",
+    "fit_released_bank",
     "fit_tied",
     "gaussian_log_density",
     "kernel_log_density",

@@ -35,6 +35,11 @@ class MixtureBank:
         return tuple(self.mixtures)
 
     @property
+    def bytes(self) -> int:
+        """Memory that it takes."""
+        return sum(part.numel() * part.element_size() for part in self.tensors().values())
+
+    @property
     def classes(self) -> tuple[int, ...]:
         """Classes that have a mixture at every layer."""
         return tuple(next(iter(self.mixtures.values())))
@@ -68,6 +73,7 @@ def fit_bank(
     *,
     components: int = 1,
     strength: float | None = None,
+    prior: float | None = None,
     generator: torch.Generator,
 ) -> MixtureBank:
     """Fit a mixture to the features of each class at each layer.
@@ -77,6 +83,7 @@ def fit_bank(
         labels: their classes (n,).
         components: K of HFC-21 eq. 5; the papers take 64 on Fundoscopy and 1 (or 16) on Chest X-ray.
         strength: shrinkage of the covariance; None chooses it on held-out cases, for each class and layer.
+        prior: pseudo-cases a dimension of the shared covariance in each component; None chooses it likewise.
         generator: source of all random draws.
 
     Raises:
@@ -89,20 +96,32 @@ def fit_bank(
         >>> fit_bank({"a": torch.randn(20, 2)}, torch.arange(20) % 2, generator=torch.Generator()).classes
         (0, 1)
     """
-    require(len(features) > 0, "features", "fit_bank", "at least one layer", list(features))
-    wrong = {layer: tuple(z.shape) for layer, z in features.items() if z.dim() != 2 or len(z) != labels.numel()}
-    require(not wrong, "features", "fit_bank", f"({labels.numel()}, d) as `labels` says, at each layer", wrong)
-    sizes = {int(label): int((labels == label).sum()) for label in labels.unique()}
-    rare = {label: size for label, size in sizes.items() if size < 2 * components}
-    rule = f"at least 2 x {components} cases of each class (two a component)"
-    require(not rare, "labels", "fit_bank", rule, rare, "Take fewer components, or leave the class out.")
+    sizes = check_bank(features, labels, components, "fit_bank")
     mixtures = {
         layer: {
-            c: fit_mixture(z[labels == c], components=components, strength=strength, generator=generator) for c in sizes
+            c: fit_mixture(z[labels == c], components=components, strength=strength, prior=prior, generator=generator)
+            for c in sizes
         }
         for layer, z in features.items()
     }
     return MixtureBank(mixtures)
+
+
+def check_bank(features: LayerFeatures, labels: Tensor, components: int, owner: str) -> dict[int, int]:
+    """Cases of each class; raises `InputError` where features and labels do not fit, or a class is too small.
+
+    Example:
+        >>> check_bank({"a": torch.randn(4, 2)}, torch.tensor([0, 1, 0, 1]), 1, "fit_bank")
+        {0: 2, 1: 2}
+    """
+    require(len(features) > 0, "features", owner, "at least one layer", list(features))
+    wrong = {layer: tuple(z.shape) for layer, z in features.items() if z.dim() != 2 or len(z) != labels.numel()}
+    require(not wrong, "features", owner, f"({labels.numel()}, d) as `labels` says, at each layer", wrong)
+    sizes = {int(label): int((labels == label).sum()) for label in labels.unique()}
+    rare = {label: size for label, size in sizes.items() if size < 2 * components}
+    rule = f"at least 2 x {components} cases of each class (two a component)"
+    require(not rare, "labels", owner, rule, rare, "Take fewer components, or leave the class out.")
+    return sizes
 
 
 def quadratic_by_layer(bank: MixtureBank, tapped: Tapped, wanted: Tensor) -> dict[str, Tensor]:
