@@ -240,7 +240,7 @@ def _choose(
     known = shares[fitted]
     if strength is None:
         means = _means(z[fitted], known)
-        apart = z[held] - means[torch.cdist(z[held], means).argmin(dim=1)]
+        apart = z[held] - means[_squared_distances(z[held], means).argmin(dim=1)]
         strength = _best_strength(apart, _pooled(z[fitted], known, means))
     if prior is None:
         moments = _moments(z[fitted], known, strength)
@@ -258,18 +258,23 @@ def _start(z: Tensor, components: int, generator: torch.Generator) -> Tensor:
 
     Each centre is the best of a few candidates: with one, well separated components share a centre now and then.
     """
-    tries = 2 + int(math.log(components))
+    tries, z = 2 + int(math.log(components)), z - z.mean(dim=0)
     centres = z[torch.randint(len(z), (1,), generator=generator)]
-    distance = torch.cdist(z, centres)[:, 0].square()
+    distance = _squared_distances(z, centres)[:, 0]
     while len(centres) < components:
         weights = (distance if distance.sum() > 0 else torch.ones_like(distance)).cpu()
         candidates = z[torch.multinomial(weights, tries, replacement=True, generator=generator)]
-        nearer = torch.cdist(z, candidates).square().minimum(distance[:, None])
+        nearer = _squared_distances(z, candidates).minimum(distance[:, None])
         best = nearer.sum(dim=0).argmin()
         centres, distance = torch.cat([centres, candidates[best][None]]), nearer[:, best]
-    nearest = torch.cdist(z, centres).argmin(dim=1)
+    nearest = _squared_distances(z, centres).argmin(dim=1)
     for _ in range(10 if components > 1 else 0):
         shares = torch.nn.functional.one_hot(nearest, components).to(z)
         centres = torch.where(shares.sum(dim=0)[:, None] > 0, _means(z, shares), centres)
-        nearest = torch.cdist(z, centres).argmin(dim=1)
+        nearest = _squared_distances(z, centres).argmin(dim=1)
     return torch.nn.functional.one_hot(nearest, components).to(z)
+
+
+def _squared_distances(z: Tensor, centres: Tensor) -> Tensor:
+    """(n, k) by one product: good enough for assignments, and ten times as fast as `torch.cdist` for few centres."""
+    return (z.square().sum(dim=1)[:, None] - 2 * z @ centres.T + centres.square().sum(dim=1)).clamp_min(0)
