@@ -17,6 +17,7 @@ from medaegis.attack._names import PRESETS, make_attack, parse_fraction, setting
 from medaegis.attack._noise import matched_noise
 from medaegis.attack._objectives import CrossEntropy, Goal, Objective, Sum, TwoGoals, cross_entropy
 from medaegis.attack._presets import bim, cw_linf, dim, fgsm, mim, noise, pgd, pgd_l2, tim
+from medaegis.attack._projection import Projection, goal_gradient
 from medaegis.attack._random import CaseRandom
 from medaegis.attack._requantise import DEPTHS, requantise
 from medaegis.attack._run import AttackResult, run_attack
@@ -62,6 +63,7 @@ __all__ = [
     "Objective",
     "Pixels",
     "Preprocessed",
+    "Projection",
     "Region",
     "ScaledMargin",
     "SignStep",
@@ -82,6 +84,7 @@ __all__ = [
     "deepfool",
     "dim",
     "fgsm",
+    "goal_gradient",
     "gradient_sizes",
     "hfc",
     "l2_size",

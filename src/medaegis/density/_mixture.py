@@ -82,7 +82,7 @@ class GaussianMixture:
             means=means,
             centre=torch.zeros_like(means[0]),
             whitener=torch.eye(d, dtype=means.dtype, device=means.device),
-            white_means=means,
+            white_means=means.clone(),
             scales=scales,
             columns=columns,
             gains=(precisions - scales[:, None]).flatten(),

@@ -77,6 +77,7 @@ class Content:
         facts: what the plan adds to manifest.json: data, model, checks, warnings, differs, adaptive.
         gallery: pictures, or None.
         embedding: lines of embedding.parquet: x, y, group, case.
+        layers: lines of layers.csv: measure, layer, variant, value, low, high.
         columns: of cases.parquet where they are not the detectors' scores; there is then a cases.csv too.
         more: writes further files into the run's folder.
     """
@@ -86,5 +87,6 @@ class Content:
     facts: dict[str, Any]
     gallery: Gallery | None = None
     embedding: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
+    layers: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
     columns: pa.Schema | None = None
     more: Callable[[Path], None] | None = None

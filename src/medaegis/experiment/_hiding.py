@@ -13,10 +13,13 @@ from pydantic import Field
 from medaegis._errors import require
 from medaegis.experiment._content import Content
 from medaegis.experiment._context import Context
+from medaegis.experiment._hidings import hidings
 from medaegis.experiment._named_attack import comparisons
-from medaegis.experiment._network_settings import Budgets, NetworkSettings, classifier_stage
+from medaegis.experiment._network_settings import Budgets, Counts, Names, NetworkSettings, classifier_stage
 from medaegis.experiment._stage import Stage
 from medaegis.experiment._stages_attack import (
+    HIDDEN,
+    PLAIN,
     AttackChoice,
     Attacked,
     AttackScores,
@@ -25,8 +28,11 @@ from medaegis.experiment._stages_attack import (
     Embedding,
     Probe,
 )
-from medaegis.experiment._stages_model import AdversarialCases, Bank, Classifier, TrainFeatures
+from medaegis.experiment._stages_layers import ByLayer
+from medaegis.experiment._stages_model import AdversarialCases, Classifier, TrainFeatures
 from medaegis.experiment._weakness import CASES
+
+Published = dict[tuple[str, ...], float]
 
 
 class HidingSettings(NetworkSettings):
@@ -37,10 +43,11 @@ class HidingSettings(NetworkSettings):
         ('1/256', '2/256')
     """
 
-    attack: Literal["fgsm", "bim", "pgd", "mim"] = Field("bim", description="the attack that is hidden")
+    attack: Names = Field(("bim",), description="the attacks that are hidden")
     eps: Budgets = Field(("1/256",), description="budgets, Linf")
     steps: int | None = Field(40, ge=1, description="attack steps; none takes the papers' 2 eps / (0.02/256)")
-    components: int = Field(1, ge=1, description="K, Gaussian components a class and layer")
+    hiding: Names = Field(("hfc",), description="how: hfc, selective, orthogonal, chosen, released, random, closest …")
+    components: Counts = Field((1,), description="K, components a class and layer; of several, the first leads")
     hfc_weight: float = Field(1.0, gt=0, description="factor of HFC; 1 is the papers'")
     bandwidth: float | Literal["median", "likelihood"] = Field("likelihood", description="of KD")
     checks: int = Field(CASES, ge=0, description="cases of the extra runs that check the attack's strength; 0: none")
@@ -61,7 +68,8 @@ class HidingPlan:
     Args:
         settings: what it was made from.
         dataset: what tables call the data.
-        published: the papers' figures by (eps, hfc, detector, metric); detector "" for the classifier's.
+        published: the papers' figures by (eps, hfc, detector, metric), or by these after the attack's name; detector ""
+            for the classifier's.
         differs: what differs from the paper, and why.
     """
 
@@ -72,21 +80,27 @@ class HidingPlan:
     clean: CleanScores
     variants: tuple[Variant, ...]
     embedding: Embedding
-    published: dict[tuple[str, str, str, str], float] = field(default_factory=dict[tuple[str, str, str, str], float])
+    by_layer: ByLayer | None = None
+    published: Published = field(default_factory=dict[tuple[str, ...], float])
     differs: tuple[str, ...] = ()
 
     @property
     def stages(self) -> tuple[Stage, ...]:
         """What must be computed."""
-        return (self.clean, *(v.scores for v in self.variants), self.embedding, *self.probes)
+        layers = () if self.by_layer is None else (self.by_layer,)
+        return (self.clean, *(v.scores for v in self.variants), self.embedding, *layers, *self.probes)
+
+    @property
+    def shown(self) -> tuple[Variant, ...]:
+        """Without and with HFC, as pictures, drawings by layer and checks of strength show them."""
+        return shown_variants(self.variants, self.settings.eps)
 
     @property
     def probes(self) -> tuple[Probe, ...]:
         """Extra runs at the shown budget, without and with HFC, to hold the attack against; none if switched off."""
-        shown = shown_variants(self.variants, self.settings.eps) if self.settings.checks else ()
         return tuple(
             Probe(variant.attacked, named, self.settings.checks)
-            for variant in shown
+            for variant in (self.shown if self.settings.checks else ())
             for named in comparisons(variant.attacked.choice.named).values()
             if named is not None
         )
@@ -102,7 +116,7 @@ def hiding_plan(
     settings: HidingSettings,
     *,
     dataset: str,
-    published: dict[tuple[str, str, str, str], float] | None = None,
+    published: Published | None = None,
     differs: tuple[str, ...] = (),
 ) -> HidingPlan:
     """Plan a hiding experiment; the data's files are listed and hashed here, nothing long is done.
@@ -110,7 +124,7 @@ def hiding_plan(
     Args:
         settings: what to do.
         dataset: what tables call the data.
-        published: the papers' figures by (eps, hfc, detector, metric).
+        published: the papers' figures by (eps, hfc, detector, metric), or by these after the attack's name.
         differs: what differs from the paper, and why.
 
     Raises:
@@ -122,44 +136,41 @@ def hiding_plan(
         >>> [v.attacked.title for v in hiding_plan(small, dataset="phantoms").variants]
         ['BIM 1/256', 'BIM 1/256 + HFC']
     """
-    require(len(set(settings.eps)) == len(settings.eps) > 0, "eps", "recipe", "different budgets", settings.eps)
+    for name, values in (("eps", settings.eps), ("attack", settings.attack), ("components", settings.components)):
+        require(len(set(values)) == len(values) > 0, name, "recipe", "different values", values)
+    require(len(set(settings.hiding)) == len(settings.hiding), "hiding", "recipe", "different values", settings.hiding)
     classifier = classifier_stage(settings)
     features = TrainFeatures(classifier)
     detectors = (DetectorChoice("KD", (("bandwidth", settings.bandwidth),)), DetectorChoice("MAHA"))
     cases = AdversarialCases(classifier, seed=settings.seed)
-    bank = Bank(features, components=settings.components, seed=settings.seed)
+    choices = [AttackChoice(name, eps, settings.steps) for name in settings.attack for eps in settings.eps]
+    for choice in choices:
+        choice.build()
     variants = tuple(
-        _variant(settings, eps, hidden, cases, features, detectors) for eps in settings.eps for hidden in (None, bank)
+        Variant(attacked, AttackScores(features, attacked, detectors, seed=settings.seed))
+        for choice in choices
+        for attacked in hidings(settings, choice, cases, features)
     )
     clean = CleanScores(features, cases, detectors)
     shown = shown_variants(variants, settings.eps)
     embedding = Embedding(clean, tuple(v.scores for v in shown), seed=settings.seed)
-    return HidingPlan(settings, dataset, classifier, cases, clean, variants, embedding, published or {}, differs)
+    by_layer = ByLayer(features, *(v.attacked for v in shown)) if len(shown) == 2 else None
+    return HidingPlan(
+        settings, dataset, classifier, cases, clean, variants, embedding, by_layer, published or {}, differs
+    )
 
 
 def shown_variants(variants: tuple[Variant, ...], budgets: tuple[str, ...]) -> tuple[Variant, ...]:
-    """The pair of variants (without, with HFC) that pictures and the embedding show: the middle budget's.
+    """The pair of variants (without, with HFC) that pictures show: the first attack's, at the middle budget.
 
     Example:
         >>> shown_variants((), ("1/256",))
         ()
     """
-    middle = budgets[len(budgets) // 2]
-    return tuple(v for v in variants if v.attacked.choice.eps == middle)
-
-
-def _variant(
-    settings: HidingSettings,
-    eps: str,
-    bank: Bank | None,
-    cases: AdversarialCases,
-    features: TrainFeatures,
-    detectors: tuple[DetectorChoice, ...],
-) -> Variant:
-    choice = AttackChoice(settings.attack, eps, settings.steps)
-    weight = settings.hfc_weight if bank else 1.0
-    attacked = Attacked(cases, choice, bank=bank, weight=weight, seed=settings.seed)
-    return Variant(attacked, AttackScores(features, attacked, detectors, seed=settings.seed))
+    middle, wanted = budgets[len(budgets) // 2], (PLAIN, HIDDEN)
+    first = variants[0].attacked.choice.preset if variants else ""
+    here = [v.attacked for v in variants if (v.attacked.choice.preset, v.attacked.choice.eps) == (first, middle)]
+    return tuple(v for v in variants if v.attacked in here and v.attacked.hides in wanted)
 
 
 def budget_facts(settings: HidingSettings) -> dict[str, Any]:
@@ -170,7 +181,9 @@ def budget_facts(settings: HidingSettings) -> dict[str, Any]:
         {'2/256': '40 steps of 0.1/256'}
     """
     facts: dict[str, Any] = {}
-    for eps in settings.eps:
-        attack = AttackChoice(settings.attack, eps, settings.steps).build()
-        facts[eps] = f"{attack.steps} steps of {getattr(attack.step, 'size', 0) * 256:g}/256"
+    for name in settings.attack:
+        for eps in settings.eps:
+            attack = AttackChoice(name, eps, settings.steps).build()
+            words = f"{attack.steps} steps of {getattr(attack.step, 'size', 0) * 256:g}/256"
+            facts[eps if len(settings.attack) == 1 else f"{name} {eps}"] = words
     return facts

@@ -12,7 +12,7 @@ from medaegis.attack import parse_fraction
 from medaegis.experiment._attack_checks import TRANSFER
 from medaegis.experiment._context import Context
 from medaegis.experiment._named_attack import SINGLE, WHY_NOT, comparisons
-from medaegis.experiment._stages_attack import Probe
+from medaegis.experiment._stages_attack import HIDDEN, PLAIN, Attacked, Probe
 from medaegis.experiment._weakness import (
     MOST_LOST,
     Check,
@@ -31,11 +31,15 @@ if TYPE_CHECKING:
 def weakness_checks(plan: HidingPlan, context: Context) -> list[dict[str, Any]]:
     """Each check as name, passed and text, for manifest.json."""
     checks = [_zero_gradients(plan, context)]
-    for hidden in (False, True):
-        variants = [v for v in plan.variants if bool(v.attacked.bank) is hidden]
-        variants.sort(key=lambda v: _budget(v))
-        checks += [_grows(variants, context, hidden), _reaches_all(variants[-1], context, hidden)]
-        checks += _comparisons(plan, context, hidden)
+    several = len(plan.settings.attack) > 1
+    for attack in plan.settings.attack:
+        for hides in dict.fromkeys(v.attacked.hides for v in plan.variants):
+            variants = [v for v in plan.variants if (v.attacked.choice.preset, v.attacked.hides) == (attack, hides)]
+            variants.sort(key=lambda v: _budget(v))
+            of = f"{variants[0].attacked.choice.shown}, {_words(hides)}" if several else _words(hides)
+            checks += [_grows(variants, context, of), _reaches_all(variants[-1], context, of)]
+    for variant in plan.shown:
+        checks += _comparisons(plan, variant.attacked, context)
     checks.append(not_run(TRANSFER, "this recipe has no substitute network"))
     checks.append(adaptive_check([d.label for d in plan.clean.detectors], is_adaptive(plan)))
     return [check.fact() for check in checks]
@@ -43,7 +47,7 @@ def weakness_checks(plan: HidingPlan, context: Context) -> list[dict[str, Any]]:
 
 def is_adaptive(plan: HidingPlan) -> bool:
     """Whether one of the attacks was made to deceive the detectors."""
-    return any(variant.attacked.bank is not None for variant in plan.variants)
+    return any(variant.attacked.hides != PLAIN for variant in plan.variants)
 
 
 def _budget(variant: Variant) -> Fraction:
@@ -59,43 +63,39 @@ def _success(variant: Variant, context: Context) -> float:
     return context.get(variant.attacked).tensors["fooled"].double().mean().item()
 
 
-def _with(hidden: bool) -> str:
-    return f"({'with' if hidden else 'without'} HFC)"
+def _words(hides: str) -> str:
+    return f"{hides} HFC" if hides in (PLAIN, HIDDEN) else hides
 
 
-def _grows(variants: list[Variant], context: Context, hidden: bool) -> Check:
+def _grows(variants: list[Variant], context: Context, of: str) -> Check:
     rates = [_success(v, context) for v in variants]
     steps = ", ".join(f"{v.attacked.choice.eps}: {100 * r:.1f} %" for v, r in zip(variants, rates, strict=True))
     passed = all(later >= earlier - MOST_LOST for earlier, later in itertools.pairwise(rates))
-    return Check(f"More budget, more success {_with(hidden)}", passed, f"Success by budget: {steps}.")
+    return Check(f"More budget, more success ({of})", passed, f"Success by budget: {steps}.")
 
 
-def _reaches_all(variant: Variant, context: Context, hidden: bool) -> Check:
+def _reaches_all(variant: Variant, context: Context, of: str) -> Check:
     rate, eps = _success(variant, context), variant.attacked.choice.eps
-    name = f"Success is complete at the largest budget {_with(hidden)}"
+    name = f"Success is complete at the largest budget ({of})"
     text = f"At {eps} the attack fools {100 * rate:.1f} % of cases; a lower figure than 100 % asks for a larger budget."
     return Check(name, rate >= 1 - MOST_LOST, text)
 
 
-def _comparisons(plan: HidingPlan, context: Context, hidden: bool) -> list[Check]:
+def _comparisons(plan: HidingPlan, attacked: Attacked, context: Context) -> list[Check]:
     """One step, more steps and more restarts, at the shown budget, on the first cases."""
-    from medaegis.experiment._hiding import shown_variants
-
-    shown = [v for v in shown_variants(plan.variants, plan.settings.eps) if bool(v.attacked.bank) is hidden]
-    attacked = shown[0].attacked
-    named = attacked.choice.named
+    named, of = attacked.choice.named, f"({_words(attacked.hides)})"
     if plan.settings.checks == 0:
-        return [not_run(f"{name} {_with(hidden)}", "switched off with checks=0") for name in WHY_NOT]
+        return [not_run(f"{name} {of}", "switched off with checks=0") for name in WHY_NOT]
     found: list[Check] = []
     for name, other in comparisons(named).items():
-        title = f"{name} {_with(hidden)}"
+        title = f"{name} {of}"
         if other is None:
             found.append(not_run(title, WHY_NOT[name]))
             continue
         probe = Probe(attacked, other, plan.settings.checks)
         places, whole = torch.as_tensor(probe.places(context)), context.get(attacked).tensors
         own, theirs = ({key: whole[key][places] for key in ("fooled", "objective")}, context.get(probe).tensors)
-        if hidden and name == SINGLE:  # HFC gives up success for hiding, one step less so
+        if attacked.hides != PLAIN and name == SINGLE:  # HFC gives up success for hiding, one step less so
             pair = ((words, kept["objective"]) for words, kept in ((named.words, own), (other.words, theirs)))
             found.append(lower_objective(title, *pair))
             continue

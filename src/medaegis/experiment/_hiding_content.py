@@ -36,7 +36,8 @@ def hiding_content(plan: HidingPlan, context: Context) -> Content:
     rows = [*view.classifier_rows()]
     for variant in plan.variants:
         rows += view.variant_rows(variant)
-    return Content(rows, view.case_rows(), view.facts(), view.gallery(), view.embedding())
+    layers = [] if plan.by_layer is None else context.get(plan.by_layer).info["lines"]
+    return Content(rows, view.case_rows(), view.facts(), view.gallery(), view.embedding(), layers=layers)
 
 
 class _View:
@@ -58,7 +59,8 @@ class _View:
         return _Part(scores, tensors[f"{part}.logits"].argmax(dim=1).numpy())
 
     def _row(self, metric: str, figure: Estimate, where: dict[str, str], detector: str = "") -> Row:
-        key = (where["eps"], where["hfc"], detector, metric)
+        short = (where["eps"], where["hfc"], detector, metric)
+        key = (where["attack"], *short) if (where["attack"], *short) in self.plan.published else short
         named = {"dataset": self.plan.dataset, "model": self.plan.settings.model, "detector": detector, **where}
         return Row(metric=metric, published=self.plan.published.get(key), **named, **percent(figure))
 
@@ -71,8 +73,7 @@ class _View:
     def where(self, variant: Variant) -> dict[str, str]:
         """Attack, budget and HFC of a variant, as table columns."""
         choice = variant.attacked.choice
-        hfc = "with" if variant.attacked.bank else "without"
-        return {"attack": choice.preset.upper(), "eps": choice.eps, "hfc": hfc}
+        return {"attack": choice.shown, "eps": choice.eps, "hfc": variant.attacked.hides}
 
     def variant_rows(self, variant: Variant) -> list[Row]:
         """Adv. Acc, then each detector's figures."""
@@ -127,14 +128,12 @@ class _View:
 
     def gallery(self) -> Gallery:
         """The first cases of each class under the shown attacks."""
-        from medaegis.experiment._hiding import shown_variants
-
         y = self.data.labels[self.test]
         rows = np.concatenate([np.flatnonzero(y == c)[:SHOWN_A_CLASS] for c in np.unique(y)])
         logits = self.context.get(self.plan.clean).tensors["clean.logits"]
         names, classes = self.data.names, self.data.class_names
         cases = [{"name": names[self.test[r]], "label": classes[y[r]], **self._said(logits, r)} for r in rows.tolist()]
-        shown = shown_variants(self.plan.variants, self.plan.settings.eps)
+        shown = self.plan.shown
         return Gallery(cases, self.data.tensor(self.test[rows]), [self._column(v, rows.tolist()) for v in shown])
 
     def _said(self, logits: Tensor, row: int) -> dict[str, Any]:

@@ -29,6 +29,7 @@ def _listed(value: object) -> object:
 
 Budget = Annotated[str, BeforeValidator(_budget)]
 Budgets = Annotated[tuple[Budget, ...], BeforeValidator(_listed)]
+Counts = Annotated[tuple[Annotated[int, Field(ge=1)], ...], BeforeValidator(_listed)]
 Names = Annotated[tuple[str, ...], BeforeValidator(_listed)]
 
 

@@ -32,6 +32,10 @@ _CASES = pa.schema(
     + [("score", pa.float64()), ("threshold", pa.float64())]
 )
 
+_LAYERS = pa.schema(
+    [(n, pa.string()) for n in ("measure", "layer", "variant")] + [(n, pa.float64()) for n in ("value", "low", "high")]
+)
+
 
 def write_outputs(out: Path, content: Content, manifest: dict[str, Any]) -> None:
     """Write a run's files, each under a temporary name and then renamed; the manifest comes last.
@@ -50,6 +54,9 @@ def write_outputs(out: Path, content: Content, manifest: dict[str, Any]) -> None
         _atomically(out / "cases.csv", partial(pyarrow.csv.write_csv, cases))
     if content.more is not None:
         content.more(out)
+    if content.layers:
+        layers = pa.Table.from_pylist(content.layers, schema=_LAYERS)
+        _atomically(out / "layers.csv", partial(pyarrow.csv.write_csv, layers))
     if content.embedding:
         points = pa.Table.from_pylist(content.embedding)
         _atomically(out / "embedding.parquet", partial(pyarrow.parquet.write_table, points))

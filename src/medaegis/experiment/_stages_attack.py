@@ -13,17 +13,19 @@ from torch import Tensor
 from medaegis import attack as attacks
 from medaegis._errors import require
 from medaegis._types import Tapped
-from medaegis.attack import Attack, Attacker, AttackResult, matched_noise, run_attack
+from medaegis.attack import Attack, Attacker, AttackResult, Objective, matched_noise, run_attack
 from medaegis.detect import Detector, make_detector
 from medaegis.experiment._context import Context
 from medaegis.experiment._named_attack import NamedAttack
-from medaegis.experiment._stage import Result, Stage
+from medaegis.experiment._rivals import rival_objective
+from medaegis.experiment._stage import Result, Stage, unkeyed
 from medaegis.experiment._stages_data import cases_at
 from medaegis.experiment._stages_model import AdversarialCases, Bank, Classifier, TrainFeatures, features_of
 from medaegis.experiment._weakness import spread
 from medaegis.models import PENULTIMATE
 
-PRESETS = ("fgsm", "bim", "pgd", "mim", "noise")
+PRESETS = ("fgsm", "bim", "pgd", "mim", "tim", "dim", "cw_linf", "pgd_l2", "apgd", "noise")
+PLAIN, HIDDEN = "without", "with"
 
 
 @dataclass(frozen=True)
@@ -52,22 +54,64 @@ class AttackChoice:
         return built
 
     @property
+    def shown(self) -> str:
+        """What tables call the attack."""
+        return self.named.build().name if self.preset in ("cw_linf", "pgd_l2") else self.preset.upper()
+
+    @property
     def named(self) -> NamedAttack:
         """The same as the checks of an attack's strength take it."""
-        steps = self.steps if self.preset in ("bim", "pgd", "mim") else None
+        steps = None if self.preset in ("fgsm", "noise") else self.steps
         return NamedAttack(self.preset, self.eps).changed(steps=steps)
 
 
 @dataclass(frozen=True)
+class ChosenWeights(Stage):
+    """Weights of HFC chosen on AdvTrain; see `medaegis.attack.choose_hfc`."""
+
+    cases: AdversarialCases
+    choice: AttackChoice
+    bank: Bank
+    seed: int = 0
+
+    def compute(self, context: Context) -> Result:
+        """Attack AdvTrain a few times."""
+        classifier = self.cases.classifier
+        x, y = cases_at(classifier.split.images.dataset(context), self.cases.split(context).train)
+        classes = context.get(classifier).tensors["test_logits"].shape[1]
+        found = attacks.choose_hfc(
+            self.choice.build(),
+            self.bank.bank(context),
+            classifier.load(context),
+            x,
+            y,
+            target=(y + 1) % classes,
+            generator=torch.Generator().manual_seed(self.seed),
+            batch_size=context.batch_size,
+        )
+        kept = {"weight": found.objective.weight, "layer_weights": dict(found.objective.layer_weights)}
+        return Result({}, {**kept, "tried": found.tried, "success": found.success, "plain": found.plain})
+
+    def objective(self, context: Context) -> attacks.HFC:
+        """HFC with the stored weights."""
+        info = context.get(self).info
+        return attacks.hfc(self.bank.bank(context), weight=info["weight"], layer_weights=info["layer_weights"])
+
+
+@dataclass(frozen=True)
 class Attacked(Stage):
-    """Adversarial images of AdvTest, towards the next class, without or with HFC.
+    """Adversarial images of AdvTest, towards the next class, without or with something that hides them.
 
     Args:
         cases: AdvTest and the classifier.
         choice: the attack.
-        bank: normal features to hide among, or None for the conventional attack.
+        bank: normal features to hide among (HFC), or None.
         weight: factor of HFC.
         seed: of random starts.
+        projection: how the gradients of both goals become one direction.
+        chosen: weights of HFC chosen on AdvTrain, in place of `weight`.
+        rival: a competitor of HFC, a name of `RIVALS`, in place of `bank`.
+        features: Train features, which competitors need.
     """
 
     cases: AdversarialCases
@@ -75,12 +119,23 @@ class Attacked(Stage):
     bank: Bank | None = None
     weight: float = 1.0
     seed: int = 0
+    projection: attacks.Projection = "none"
+    chosen: ChosenWeights | None = None
+    rival: str = ""
+    features: TrainFeatures | None = None
+    label: str = unkeyed("")
     version: ClassVar[int] = 2  # 2: counts of steps by case
+
+    @property
+    def hides(self) -> str:
+        """What tables call the way in which it hides."""
+        return self.label or (HIDDEN if self.bank else PLAIN)
 
     @property
     def title(self) -> str:
         """What pictures and bars call it."""
-        return f"{self.choice.preset.upper()} {self.choice.eps}" + (" + HFC" if self.bank else "")
+        more = {PLAIN: "", HIDDEN: " + HFC"}.get(self.hides, f" + {self.hides}")
+        return f"{self.choice.shown} {self.choice.eps}{more}"
 
     def compute(self, context: Context) -> Result:
         """Attack every case of AdvTest."""
@@ -88,10 +143,25 @@ class Attacked(Stage):
 
     def run(self, named: NamedAttack, index: NDArray[np.int64], context: Context) -> AttackResult:
         """Attack some cases, with HFC where this stage has it."""
-        attack = named.build()
-        if self.bank is not None:
-            attack = attack.plus(attacks.hfc(self.bank.bank(context), weight=self.weight))
-        return attack_next_class(attack, self.cases.classifier, index, self.seed, context)
+        return attack_next_class(self.attack(named, context), self.cases.classifier, index, self.seed, context)
+
+    def attack(self, named: NamedAttack, context: Context) -> Attacker:
+        """The attack with what hides it."""
+        attack, added = named.build(), self._added(context)
+        if added is None:
+            return attack
+        hidden = attack.plus(added)
+        return (
+            hidden.projecting(self.projection) if isinstance(hidden, Attack) and self.projection != "none" else hidden
+        )
+
+    def _added(self, context: Context) -> Objective | None:
+        if self.chosen is not None:
+            return self.chosen.objective(context)
+        if self.rival:
+            assert self.features is not None, "a plan gives competitors their features"
+            return rival_objective(self.rival, self.features, context)
+        return None if self.bank is None else attacks.hfc(self.bank.bank(context), weight=self.weight)
 
 
 def attack_next_class(
@@ -135,7 +205,7 @@ class Probe(Stage):
     @property
     def title(self) -> str:
         """What lines on the terminal call it."""
-        return f"{self.named.words}{' + HFC' if self.attacked.bank else ''}"
+        return f"{self.named.words}{'' if self.attacked.hides == PLAIN else ' + HFC'}"
 
     def places(self, context: Context) -> NDArray[np.int64]:
         """Which cases, as positions in AdvTest."""

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from medaegis._errors import DataError, InputError, require
 from medaegis._types import Tapped
 from medaegis.data import AdversarialSplit, Dataset, check_no_leak, split_adversarial, split_from_json, split_to_json
-from medaegis.density import MixtureBank, fit_bank
+from medaegis.density import MixtureBank, fit_bank, fit_released_bank
 from medaegis.detect import extract
 from medaegis.experiment._context import Context
 from medaegis.experiment._stage import Result, Stage, unkeyed
@@ -214,11 +214,20 @@ def features_of(model: nn.Module, images: Tensor, context: Context) -> Tapped:
 
 @dataclass(frozen=True)
 class Bank(Stage):
-    """Gaussian mixtures of the Train features by layer and class; see `medaegis.density.fit_bank`."""
+    """Gaussian mixtures of the Train features by layer and class; see `medaegis.density.fit_bank`.
+
+    Args:
+        features: on Train.
+        components: K.
+        seed: of starts and held-out cases.
+        released: fit as the code released with HFC-21 does (`fit_released_bank`).
+    """
 
     features: TrainFeatures
     components: int = 1
     seed: int = 0
+    released: bool = False
+    version: ClassVar[int] = 2  # 2: the factored form, and a component's prior chosen on held-out cases
 
     def compute(self, context: Context) -> Result:
         """Fit by EM; the penultimate vector is left out where it repeats the last activation."""
@@ -226,7 +235,8 @@ class Bank(Stage):
         if any(torch.equal(layers[PENULTIMATE], z) for name, z in layers.items() if name != PENULTIMATE):
             layers = {name: z for name, z in layers.items() if name != PENULTIMATE}
         generator = torch.Generator().manual_seed(self.seed)
-        bank = fit_bank(layers, labels, components=self.components, generator=generator)
+        fit = fit_released_bank if self.released else fit_bank
+        bank = fit(layers, labels, components=self.components, generator=generator)
         return Result(bank.tensors(), {"layers": list(bank.layers)})
 
     def bank(self, context: Context) -> MixtureBank:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 INK = "#333333"
 BINS = 28
 COMPRESS_BEYOND = 25.0  # spread of all scores over the clean ones' spread from which the axis is compressed
+HALF_FULL = 50.0  # a percentage above which an axis runs to 100
 RASTER_BEYOND = 3000  # dots from which a scatter plot is kept as pixels, to keep the page small
 SETTINGS: dict[str, Any] = {
     "svg.fonttype": "none",  # real text: sharp, searchable, read aloud
@@ -263,6 +264,46 @@ def band_svg(
         axes.set_xticks(list(ticks), labels=[f"{tick:g}" for tick in ticks])
         axes.minorticks_off()
         axes.set(ylim=(-3, 103), yticks=range(0, 101, 25), xlabel="budget (1/256)", ylabel="fooled (%)")
+        return _svg(figure, name, alt)
+
+
+class LayerCurve(NamedTuple):
+    """One variant's values by layer, with the ends of their intervals, NaN where there are none."""
+
+    stroke: Stroke
+    values: Sequence[float]
+    low: Sequence[float]
+    high: Sequence[float]
+
+
+def layers_svg(curves: Sequence[LayerCurve], *, label: str, name: str, alt: str) -> Markup:
+    """Draw values against the number of the layer, from 1, with their intervals.
+
+    Args:
+        curves: each with one value a layer.
+        label: of the vertical axis; "percent" makes it run from 0 to 100 where values fill it.
+        name: a name that no other drawing of the page has.
+        alt: the drawing in words.
+
+    Returns:
+        An svg element.
+
+    Example:
+        >>> curve = LayerCurve(STROKES["with"], [50.0, 60.0], [40.0, 50.0], [60.0, 70.0])
+        >>> layers_svg([curve], label="percent", name="l", alt="A").startswith("<svg")
+        True
+    """
+    with _axes(3.6, 2.4) as (figure, axes):
+        count = max(len(curve.values) for curve in curves)
+        for curve in curves:
+            places = range(1, len(curve.values) + 1)
+            axes.fill_between(places, curve.low, curve.high, color=curve.stroke.colour, alpha=0.16, linewidth=0)
+            axes.plot(places, curve.values, marker="o", markersize=2.2, **_line(curve.stroke))
+        top = max((value for curve in curves for value in curve.values if math.isfinite(value)), default=1.0)
+        full = label == "percent" and top > HALF_FULL
+        axes.set(ylim=(-3, 103) if full else (0, 1.08 * top or 1.0), xlim=(0.5, count + 0.5))
+        axes.set(xlabel="layer", ylabel=label)
+        axes.xaxis.get_major_locator().set_params(integer=True)
         return _svg(figure, name, alt)
 
 

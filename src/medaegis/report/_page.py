@@ -15,6 +15,7 @@ from markupsafe import Markup
 from medaegis.report._curves import curve_findings, success_curves
 from medaegis.report._glossary import DETECTORS, glossary
 from medaegis.report._headline import headline, other_attacks
+from medaegis.report._layers import layer_panels
 from medaegis.report._panels import embedding_map, histogram_groups, roc_groups
 from medaegis.report._pictures import show
 from medaegis.report._read import RunFolder, read_run
@@ -87,6 +88,7 @@ def _context(run: RunFolder) -> dict[str, Any]:
         "gallery": None if run.gallery is None else show(run.gallery),
         "histograms": histogram_groups(run),
         "rocs": roc_groups(run),
+        "layers": layer_panels(run.layers),
         "map": None if run.embedding is None else embedding_map(run.embedding),
         "rows": table,
         "glossary": glossary(attacks, detectors, metrics),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -18,6 +19,7 @@ Floats = NDArray[np.float64]
 
 TABLE_TEXT = ("dataset", "model", "attack", "eps", "hfc", "detector", "metric")
 TABLE_NUMBERS = ("value", "ci_low", "ci_high", "n", "published")
+LAYERS_TEXT, LAYERS_NUMBERS = ("measure", "layer", "variant"), ("value", "low", "high")
 CASES_TEXT = ("case", "attack", "eps", "hfc", "kind", "detector")
 CASES_NUMBERS = ("fooled", "score", "threshold")
 RUN_AGAIN = "Run the recipe again: finished stages are taken from the store, so only the missing results are made."
@@ -190,6 +192,18 @@ class Embedding:
     group: Strings
 
 
+@dataclass(frozen=True)
+class LayerLine:
+    """One line of layers.csv: a measure at one layer for one variant; `low` and `high` are NaN where not measured."""
+
+    measure: str
+    layer: str
+    variant: str
+    value: float
+    low: float
+    high: float
+
+
 @dataclass(frozen=True, eq=False)
 class RunFolder:
     """Everything that a report draws from."""
@@ -199,6 +213,7 @@ class RunFolder:
     cases: Cases
     gallery: Gallery | None
     embedding: Embedding | None
+    layers: tuple[LayerLine, ...] = ()
 
 
 def read_run(run_dir: Path) -> RunFolder:
@@ -226,6 +241,7 @@ def read_run(run_dir: Path) -> RunFolder:
         cases=_read_cases(run_dir / "cases.parquet") if manifest.scores else _no_cases(),
         gallery=_read_gallery(run_dir),
         embedding=_read_embedding(run_dir / "embedding.parquet"),
+        layers=_read_layers(run_dir / "layers.csv"),
     )
 
 
@@ -253,23 +269,36 @@ def _read_json(path: Path, form: type[T]) -> T:
 
 
 def _read_table(path: Path) -> tuple[Row, ...]:
-    import pyarrow as pa
-    import pyarrow.csv as pc
-
-    types = dict.fromkeys(TABLE_TEXT, pa.string()) | dict.fromkeys(TABLE_NUMBERS, pa.float64())
-    try:
-        options = pc.ConvertOptions(column_types=types, include_columns=list(types))
-        lines: list[dict[str, Any]] = pc.read_csv(_existing(path), convert_options=options).to_pylist()
-    except (OSError, pa.ArrowException) as error:
-        raise _bad(path, f"cannot be read ({error})") from error
+    lines = _read_csv(path, TABLE_TEXT, TABLE_NUMBERS)
     if not lines:
         raise _bad(path, "has no rows")
     return tuple(_row(line) for line in lines)
 
 
+def _read_layers(path: Path) -> tuple[LayerLine, ...]:
+    lines = _read_csv(path, LAYERS_TEXT, LAYERS_NUMBERS) if path.exists() else []
+    return tuple(LayerLine(**_fields(line, LAYERS_TEXT, LAYERS_NUMBERS)) for line in lines)
+
+
+def _read_csv(path: Path, texts: Sequence[str], numbers: Sequence[str]) -> list[dict[str, Any]]:
+    import pyarrow as pa
+    import pyarrow.csv as pc
+
+    types = dict.fromkeys(texts, pa.string()) | dict.fromkeys(numbers, pa.float64())
+    try:
+        options = pc.ConvertOptions(column_types=types, include_columns=list(types))
+        return pc.read_csv(_existing(path), convert_options=options).to_pylist()
+    except (OSError, pa.ArrowException) as error:
+        raise _bad(path, f"cannot be read ({error})") from error
+
+
+def _fields(line: dict[str, Any], texts: Sequence[str], numbers: Sequence[str]) -> dict[str, Any]:
+    fields: dict[str, Any] = {name: str(line[name]) for name in texts}
+    return fields | {name: np.nan if line[name] is None else float(line[name]) for name in numbers}
+
+
 def _row(line: dict[str, Any]) -> Row:
-    fields: dict[str, Any] = {name: str(line[name]) for name in TABLE_TEXT}
-    fields |= {name: np.nan if line[name] is None else float(line[name]) for name in TABLE_NUMBERS}
+    fields = _fields(line, TABLE_TEXT, TABLE_NUMBERS)
     fields["n"] = None if np.isnan(fields["n"]) else int(fields["n"])
     return Row(**fields)
 

@@ -70,6 +70,7 @@ class Block:
     """All numbers of one attack and budget: the classifier, the detectors, and what else was measured.
 
     `parts` are the success by class and after storage, and the sizes of the change; empty where not measured.
+    `comparison` has a line for every way of hiding, where there are more than two.
     """
 
     scope: Scope
@@ -77,6 +78,7 @@ class Block:
     detectors: Grid
     further: Grid
     parts: tuple[Grid, ...] = ()
+    comparison: Grid | None = None
 
 
 def budget(eps: str) -> float:
@@ -208,7 +210,21 @@ def _block(table: Sequence[Row], scope: Scope) -> Block:
         detectors=Grid("Detector", main, tuple(_line(table, scope, main, name) for name in names)),
         further=_measured(Grid("Detector", further, tuple(_line(table, scope, further, name) for name in names))),
         parts=_parts(table, scope),
+        comparison=_comparison(table, scope),
     )
+
+
+def _comparison(table: Sequence[Row], scope: Scope) -> Grid | None:
+    ways = unique(r.hfc for r in table if r.attack and r.hfc and _belongs(r, scope))
+    if len(ways) < 3:
+        return None
+    measured = [("", SUCCESS), *((name, m) for name in detectors_of(table, scope) for m in ("AUC", "TPR@90"))]
+    columns = tuple(Column(f"{name} {metric}".strip(), ("",)) for name, metric in measured)
+    lines = (
+        Line(VARIANT_LABELS.get(way, way), tuple(cell(lookup(table, scope, m, name, way)) for name, m in measured))
+        for way in ways
+    )
+    return Grid("Way of hiding", columns, tuple(lines))
 
 
 def success_metrics(table: Sequence[Row], scope: Scope) -> tuple[str, ...]:

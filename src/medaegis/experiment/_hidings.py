@@ -1,0 +1,59 @@
+"""The ways in which an attack can hide, by the names that settings have."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from medaegis._errors import require
+from medaegis.attack import Projection
+from medaegis.experiment._rivals import RIVALS
+from medaegis.experiment._stages_attack import HIDDEN, AttackChoice, Attacked, ChosenWeights
+from medaegis.experiment._stages_model import AdversarialCases, Bank, TrainFeatures
+
+if TYPE_CHECKING:
+    from medaegis.experiment._hiding import HidingSettings
+
+PROJECTIONS: dict[str, Projection] = {"selective": "selective", "orthogonal": "orthogonal"}
+HFC_KINDS = ("hfc", *PROJECTIONS, "chosen", "released")
+RELEASED_WEIGHT = 2.0  # the released code has no factor 1/2
+
+
+def hidings(
+    settings: HidingSettings, choice: AttackChoice, cases: AdversarialCases, features: TrainFeatures
+) -> tuple[Attacked, ...]:
+    """One attack without anything, then hidden in every way that the settings name.
+
+    Raises:
+        InputError: an unknown way of hiding.
+    """
+    known = (*HFC_KINDS, *RIVALS)
+    wrong = [name for name in settings.hiding if name not in known]
+    require(not wrong, "hiding", "recipe", f"names among {known}", wrong)
+    found = [Attacked(cases, choice, seed=settings.seed)]
+    for name in settings.hiding:
+        if name in RIVALS:
+            shared = {"rival": name, "features": features, "label": RIVALS[name]}
+            found.append(Attacked(cases, choice, seed=settings.seed, **shared))
+        else:
+            counts = settings.components if name == "hfc" else settings.components[:1]
+            found += [_hfc(settings, name, count, choice, cases, features) for count in counts]
+    return tuple(found)
+
+
+def _hfc(
+    settings: HidingSettings,
+    name: str,
+    components: int,
+    choice: AttackChoice,
+    cases: AdversarialCases,
+    features: TrainFeatures,
+) -> Attacked:
+    bank = Bank(features, components=components, seed=settings.seed, released=name == "released")
+    weight = settings.hfc_weight * (RELEASED_WEIGHT if name == "released" else 1.0)
+    chosen = ChosenWeights(cases, choice, bank, seed=settings.seed) if name == "chosen" else None
+    words = {"chosen": "HFC, chosen weights", "released": "HFC, released code"}
+    words |= {projection: f"HFC, {projection}" for projection in PROJECTIONS}
+    first = components == settings.components[0]
+    label = words.get(name, HIDDEN if first else f"HFC, K = {components}")
+    projection = PROJECTIONS.get(name, "none")
+    return Attacked(cases, choice, bank, weight, settings.seed, projection=projection, chosen=chosen, label=label)
