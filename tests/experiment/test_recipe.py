@@ -52,7 +52,7 @@ def test_bad_settings_are_named(change: dict[str, object], text: str) -> None:
 
 def test_the_same_budget_twice_is_refused() -> None:
     settings = HidingSettings(source="phantom-chest", model="small-resnet", eps=("1/256", "1/256"))
-    with pytest.raises(InputError, match="different budgets"):
+    with pytest.raises(InputError, match="`eps` of recipe must be different values"):
         hiding_plan(settings, dataset="d")
 
 

@@ -47,7 +47,7 @@ class HidingSettings(NetworkSettings):
     eps: Budgets = Field(("1/256",), description="budgets, Linf")
     steps: int | None = Field(40, ge=1, description="attack steps; none takes the papers' 2 eps / (0.02/256)")
     hiding: Names = Field(("hfc",), description="how: hfc, selective, orthogonal, chosen, released, random, closest …")
-    components: Counts = Field((1,), description="K, components a class and layer; of several, the first leads")
+    components: Counts = Field((1,), description="K, Gaussian components a class and layer; the first leads")
     hfc_weight: float = Field(1.0, gt=0, description="factor of HFC; 1 is the papers'")
     bandwidth: float | Literal["median", "likelihood"] = Field("likelihood", description="of KD")
     checks: int = Field(CASES, ge=0, description="cases of the extra runs that check the attack's strength; 0: none")
