@@ -1,0 +1,24 @@
+"""stronger-hiding: Auto-PGD, projected gradients and chosen weights against the papers' BIM with HFC."""
+
+from __future__ import annotations
+
+from medaegis.experiment import HidingSettings, Recipe, hiding_plan
+from medaegis_recipes.hiding import TINY
+
+recipe = Recipe(
+    name="stronger-hiding",
+    title="Hiding better than the papers do",
+    question="Do Auto-PGD that judges both goals, projected gradients or weights chosen by layer hide better than HFC?",
+    settings=HidingSettings(
+        size=128,
+        model="resnet18",
+        epochs=12,
+        attack=("bim", "apgd"),
+        eps=("1/256", "2/256"),
+        steps=40,
+        hiding=("hfc", "selective", "orthogonal", "chosen", "released"),
+    ),
+    plan=lambda settings: hiding_plan(settings, dataset=settings.source or "the given images"),
+    tiny=TINY,
+    paper=None,
+)
