@@ -1,4 +1,4 @@
-"""components: how many Gaussian components HFC needs, HFC-23 Table III and the supplement of HFC-21, for KD and MAHA."""
+"""components: how many Gaussian components HFC needs, HFC-23 Table III, for KD and MAHA."""
 
 from __future__ import annotations
 

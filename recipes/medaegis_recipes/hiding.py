@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from medaegis.experiment import HidingSettings, Recipe, hiding_plan
-from medaegis_recipes._published import hiding_figures
+from medaegis_recipes._published import published
 
 ATTACKS = ("bim", "pgd", "cw_linf", "mim", "tim")
 DIFFERS = (
@@ -13,8 +13,17 @@ DIFFERS = (
     "Covariances are shrunk (the papers do not say how theirs were regularised).",
 )
 TINY = {
-    **{"source": "phantom-chest", "cases": 240, "size": 48, "epochs": 8, "train_batch": 16, "learning_rate": 2e-3},
-    **{"model": "small-resnet", "weights": None, "eps": ("8/256",), "steps": 4, "checks": 0},
+    "source": "phantom-chest",
+    "cases": 240,
+    "size": 48,
+    "epochs": 8,
+    "train_batch": 16,
+    "learning_rate": 2e-3,
+    "model": "small-resnet",
+    "weights": None,
+    "eps": ("8/256",),
+    "steps": 4,
+    "checks": 0,
 }
 
 
@@ -33,7 +42,7 @@ def _recipe(data: str, title: str, differs: tuple[str, ...], components: int) ->
             components=(components,),
         ),
         plan=lambda settings: hiding_plan(
-            settings, dataset=title, published=hiding_figures(data), differs=(*DIFFERS, *differs)
+            settings, dataset=title, published=published("hiding", data), differs=(*DIFFERS, *differs)
         ),
         tiny=TINY | {"components": (2,)},
         paper="HFC-21 Table 2, HFC-23 Table I",

@@ -1,9 +1,9 @@
-"""rivals-chest-xray, rivals-fundus: HFC against its competitors, HFC-21 Table 3 and HFC-23 Table II, for KD and MAHA."""
+"""rivals-chest-xray, rivals-fundus: HFC against its competitors, HFC-21 Table 3 and HFC-23 Table II."""
 
 from __future__ import annotations
 
 from medaegis.experiment import HidingSettings, Recipe, hiding_plan
-from medaegis_recipes._published import rival_figures
+from medaegis_recipes._published import published
 from medaegis_recipes.hiding import DIFFERS, TINY
 
 RIVALS = ("hfc", "random", "closest", "kde", "lid")
@@ -23,7 +23,9 @@ def _recipe(data: str, title: str, components: int) -> Recipe:
             hiding=RIVALS,
             components=(components,),
         ),
-        plan=lambda settings: hiding_plan(settings, dataset=title, published=rival_figures(data), differs=DIFFERS),
+        plan=lambda settings: hiding_plan(
+            settings, dataset=title, published=published("rivals", data), differs=DIFFERS
+        ),
         tiny=TINY,
         paper="HFC-21 Table 3, HFC-23 Table II",
     )

@@ -24,8 +24,13 @@ from medaegis.attack import (
     cw_linf,
     deepfool,
     dim,
+    feature_attack,
     fgsm,
+    guide_closest,
+    guide_random,
     hfc,
+    kde_aware,
+    lid_aware,
     mim,
     noise,
     pgd,
@@ -33,7 +38,7 @@ from medaegis.attack import (
     tim,
     transfer,
 )
-from medaegis.density import MixtureBank, fit_bank
+from medaegis.density import KernelDensity, LocalDimensionality, MixtureBank, fit_bank
 from medaegis.models import Taps, frozen
 
 STEPS = 5
@@ -48,6 +53,15 @@ class World(NamedTuple):
     target: Tensor | None
     bank: MixtureBank
     substitute: nn.Module
+    features: dict[str, Tensor]
+    labels: Tensor
+    head: Tensor
+
+    def within(self, prefix: str) -> World:
+        """The same, for a network that holds this one: its layers have longer names."""
+        features = {f"{prefix}{name}": z for name, z in self.features.items()}
+        bank = MixtureBank({f"{prefix}{name}": mixtures for name, mixtures in self.bank.mixtures.items()})
+        return self._replace(bank=bank, features=features)
 
 
 Make = Callable[[float, World], Attacker]
@@ -55,6 +69,14 @@ Make = Callable[[float, World], Attacker]
 
 def _round(x: Tensor) -> Tensor:
     return (x * 255).round() / 255
+
+
+def _densities(w: World) -> dict[int, KernelDensity]:
+    return {int(c): KernelDensity(w.head[w.labels == c], 0.3) for c in w.labels.unique()}
+
+
+def _normal(w: World) -> dict[str, LocalDimensionality]:
+    return {name: LocalDimensionality(z, 20) for name, z in w.features.items()}
 
 
 _BASE: dict[str, Make] = {
@@ -69,6 +91,8 @@ _BASE: dict[str, Make] = {
     "noise-sign": lambda eps, w: noise(eps=eps, kind="sign"),
     "bim+hfc": lambda eps, w: bim(eps=eps, steps=STEPS).plus(hfc(w.bank)),
     "pgd+hfc": lambda eps, w: pgd(eps=eps, steps=STEPS).plus(hfc(w.bank)),
+    "bim+guide_random": lambda eps, w: bim(eps=eps, steps=STEPS).plus(guide_random(w.features, w.labels)),
+    "bim+lid": lambda eps, w: bim(eps=eps, steps=STEPS).plus(lid_aware(_normal(w))),
     "cw_linf": lambda eps, w: cw_linf(eps=eps, steps=STEPS),
     "pgd_l2": lambda eps, w: pgd_l2(eps=eps, steps=STEPS),
 }
@@ -91,6 +115,10 @@ _MORE: dict[str, Make] = {
     "eot+hfc-orthogonal": lambda eps, w: (
         bim(eps=eps, steps=STEPS).through(DiverseInput(0.6), draws=2).plus(hfc(w.bank)).projecting("orthogonal")
     ),
+    "bim+guide_closest": lambda eps, w: bim(eps=eps, steps=STEPS).plus(guide_closest(w.features, w.labels)),
+    "bim+kde": lambda eps, w: bim(eps=eps, steps=STEPS).plus(kde_aware(_densities(w))),
+    "feature-random": lambda eps, w: feature_attack(eps, guide_random(w.features, w.labels), steps=STEPS),
+    "feature-closest": lambda eps, w: feature_attack(eps, guide_closest(w.features, w.labels), steps=STEPS),
     "pgd-drop": lambda eps, w: pgd(eps=eps, steps=STEPS).decaying(after=3),
     "bim-cosine": lambda eps, w: bim(eps=eps, steps=STEPS).decaying("cosine"),
     "pgd-restarts": lambda eps, w: pgd(eps=eps, steps=STEPS).restarting(2),
@@ -107,6 +135,9 @@ _MORE: dict[str, Make] = {
     "cw_l2": lambda eps, w: cw_l2(eps=eps, steps=20, searches=2),
     "cw_l2-kappa": lambda eps, w: cw_l2(eps=eps, steps=20, searches=2, kappa=0.1),
     "cw_l2+hfc": lambda eps, w: cw_l2(eps=eps, steps=20, searches=2).plus(hfc(w.bank)),
+    "cw_l2+guide_random": lambda eps, w: cw_l2(eps=eps, steps=20, searches=2).plus(
+        guide_random(w.features, w.labels, weight=0.01)
+    ),
     "transfer": lambda eps, w: transfer(w.substitute, bim(eps=eps, steps=STEPS)),
     "transfer-pgd_l2": lambda eps, w: transfer(w.substitute, pgd_l2(eps=eps, steps=STEPS)),
 }
@@ -127,8 +158,10 @@ def _best(make: Make) -> Make:
 
 ATTACKS: dict[str, Make] = _BASE | {f"{name}-best": _best(make) for name, make in _BASE.items()} | _MORE
 GRADIENT = [name for name in ATTACKS if not name.startswith("noise")]
-_DRAWS = ("noise", "pgd", "cw_linf", "apgd", "dim", "ti-di", "eot", "transfer-pgd")
-RANDOM = [name for name in ATTACKS if name.startswith(_DRAWS)]
+_DRAWING = ("noise", "pgd", "cw_linf", "apgd", "dim", "ti-di", "eot", "transfer-pgd", "feature")
+RANDOM = [name for name in ATTACKS if name.startswith(_DRAWING) or "guide_random" in name]
+READING = [name for name in ATTACKS if any(part in name for part in ("hfc", "guide", "kde", "lid", "feature"))]
+"""Attacks whose objective reads features of the world's network."""
 L2_BALL = [name for name in ATTACKS if "_l2" in name or "rms" in name]
 TRANSFER = [name for name in ATTACKS if name.startswith("transfer")]
 _DIRECT = ("fgsm", "bim", "pgd", "mim", "mim-released", "cw_linf", "apgd", "apgd-ce", "pgd-restarts", "bim-cosine")
@@ -178,10 +211,13 @@ def world(shape: str, classes: int, targeted: bool, dtype: torch.dtype = torch.f
     net = small_net(size[0], classes, len(size) - 1).to(dtype)
     y = torch.arange(7) % classes
     with frozen(net), torch.no_grad():
-        features = Taps(net)(torch.rand(60, *size, generator=generator, dtype=torch.float64).to(dtype)).features
-    bank = fit_bank(features, torch.arange(60) % classes, components=2, strength=0.1, generator=generator)
+        normal = torch.rand(60, *size, generator=generator, dtype=torch.float64).to(dtype)
+        features, head = Taps(net)(normal).features, Taps(net, ["penultimate"])(normal).features["penultimate"]
+    labels = torch.arange(60) % classes
+    bank = fit_bank(features, labels, components=2, strength=0.1, generator=generator)
     substitute = small_net(size[0], classes, len(size) - 1, seed=1).to(dtype)
-    return World(net, x, y, (y + 1) % classes if targeted else None, bank, substitute)
+    target = (y + 1) % classes if targeted else None
+    return World(net, x, y, target, bank, substitute, features, labels, head)
 
 
 def steerable(shape: str) -> World:

@@ -50,7 +50,7 @@ def test_mixed_classes_equal_separate_calls():
 
 
 def test_an_unknown_class_is_no_zero():
-    with pytest.raises(InputError, match=r"one of the bank's classes \[0, 1\], got \[5\]"):
+    with pytest.raises(InputError, match=r"fitted on every class that is wanted, got 'none for \[5\]'"):
         quadratic_by_layer(by_hand(), tapped(2), torch.tensor([0, 5]))
 
 

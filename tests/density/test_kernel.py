@@ -1,15 +1,18 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from scipy.special import logsumexp
 from sklearn.neighbors import KernelDensity
 from torch import Tensor
 
 from medaegis._errors import InputError
+from medaegis.density import KernelDensity as Density
 from medaegis.density import choose_bandwidth, kernel_log_density, leave_one_out_log_density, squared_distances
 
 
@@ -79,6 +82,28 @@ def test_shapes_that_do_not_fit():
         kernel_log_density(normal(2, 2), normal(3, 3), 1.0)
     with pytest.raises(InputError, match="m >= 1"):
         kernel_log_density(normal(2, 2), normal(0, 2), 1.0)
+
+
+@pytest.mark.parametrize(("d", "bandwidth"), [(2, 0.26), (64, 1.0)])
+def test_value_class_agrees_with_scikit_learn_and_comes_back_from_a_file(tmp_path: Path, d: int, bandwidth: float):
+    reference, f = normal(60, d) + 3, normal(40, d, seed=1) + 3
+    value = Density(reference, bandwidth)
+    other = KernelDensity(bandwidth=bandwidth, leaf_size=1000).fit(reference.numpy())
+    np.testing.assert_allclose(value.log_density(f).numpy(), other.score_samples(f.numpy()), rtol=1e-9, atol=1e-9)
+    save_file(value.tensors(), tmp_path / "kde.safetensors")
+    again = Density.from_tensors(load_file(tmp_path / "kde.safetensors"))
+    assert again.bandwidth == bandwidth
+    assert torch.equal(again.log_density(f), value.log_density(f))
+    assert value.to(f.float()).reference.dtype == torch.float32
+
+
+def test_value_class_checks_its_arguments():
+    for bandwidth in (0.0, -1.0, float("nan"), float("inf"), True, "1"):
+        with pytest.raises(InputError, match="`bandwidth` of KernelDensity"):
+            Density(normal(3, 2), bandwidth)  # type: ignore[arg-type]
+    for shape in ((0, 2), (3,)):
+        with pytest.raises(InputError, match="`reference` of KernelDensity"):
+            Density(normal(*shape), 1.0)
 
 
 def test_leave_one_out_by_hand():

@@ -1,13 +1,16 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from scipy.spatial.distance import mahalanobis
 from torch import Tensor
 
 from medaegis._errors import NumericsError
-from medaegis.density import fit_tied
+from medaegis.density import TiedGaussians, fit_tied
 from medaegis.density._covariance import RIDGE
 
 
@@ -98,3 +101,15 @@ def test_gradient_agrees_with_finite_differences():
     z, labels = two_classes()
     tied = fit_tied(z, labels, generator=seeded())
     assert torch.autograd.gradcheck(tied.quadratics, (normal(4, 3).requires_grad_(),))
+
+
+def test_comes_back_from_a_file_and_moves(tmp_path: Path):
+    z, labels = two_classes()
+    tied = fit_tied(z, labels, generator=seeded())
+    save_file(tied.tensors(), tmp_path / "tied.safetensors")
+    again = TiedGaussians.from_tensors(load_file(tmp_path / "tied.safetensors"))
+    assert again.strength == tied.strength
+    assert torch.equal(again.quadratics(z), tied.quadratics(z))
+    single = tied.to(z.float()).quadratics(z.float())
+    assert single.dtype == torch.float32
+    torch.testing.assert_close(single.double(), tied.quadratics(z), rtol=1e-3, atol=1e-3)

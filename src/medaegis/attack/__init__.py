@@ -8,8 +8,10 @@ from medaegis.attack._bpda import BPDA, Preprocessed
 from medaegis.attack._constraints import Constraint, Linf, Region, check_eps
 from medaegis.attack._cw_l2 import CarliniWagnerL2, cw_l2
 from medaegis.attack._deepfool import DeepFool, deepfool
+from medaegis.attack._density_aware import KDEAware, LIDAware, kde_aware, lid_aware
 from medaegis.attack._diverse import DiverseInput
 from medaegis.attack._guard import Guard
+from medaegis.attack._guides import Guide, Guides, feature_attack, guide_closest, guide_random
 from medaegis.attack._hfc import HFC, hfc
 from medaegis.attack._l2 import L2, l2_size
 from medaegis.attack._margins import DifferenceOfLogitsRatio, Margin, ScaledMargin, logit_gap
@@ -52,10 +54,14 @@ __all__ = [
     "Goal",
     "GradientSizes",
     "Guard",
+    "Guide",
+    "Guides",
     "Identity",
     "InputTransform",
     "Iterate",
+    "KDEAware",
     "L2Step",
+    "LIDAware",
     "Linf",
     "LowResolution",
     "Margin",
@@ -83,11 +89,16 @@ __all__ = [
     "cw_linf",
     "deepfool",
     "dim",
+    "feature_attack",
     "fgsm",
     "goal_gradient",
     "gradient_sizes",
+    "guide_closest",
+    "guide_random",
     "hfc",
+    "kde_aware",
     "l2_size",
+    "lid_aware",
     "logit_gap",
     "make_attack",
     "matched_noise",

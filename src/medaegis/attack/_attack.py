@@ -142,6 +142,11 @@ class Attack(Attacker):
         check_objective(objective, f"{self.name}.plus")
         return replace(self, objective=self.objective + objective, name=name or f"{self.name}+{short_name(objective)}")
 
+    def minimising(self, objective: Objective, *, name: str | None = None) -> Attack:
+        """The same attack with `objective` in place of its own loss, as in `pgd(eps=…).minimising(guide_random(…))`."""
+        check_objective(objective, f"{self.name}.minimising")
+        return replace(self, objective=objective, name=name or f"{self.name} on {short_name(objective)}")
+
     def keeping(self, keep: Keep) -> Attack:
         """The same attack with another choice of the iterate that is returned."""
         return replace(self, keep=keep)
@@ -201,7 +206,7 @@ def short_name(objective: Objective) -> str:
         >>> short_name(cross_entropy)
         'crossentropy'
     """
-    return type(objective).__name__.lower()
+    return objective.title or type(objective).__name__.lower()
 
 
 def without_objective(name: str, objective: Objective) -> InputError:

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import torch
-from torch import Tensor
 
 from medaegis._errors import is_a, is_number, require
 from medaegis._types import PerCase, Tapped
+from medaegis.attack._moved import Kind, moved
 from medaegis.attack._objectives import Goal, Objective
 from medaegis.density import MixtureBank, quadratic_by_layer
 
@@ -24,9 +24,7 @@ class HFC(Objective):
     bank: MixtureBank
     weight: float = 1.0
     layer_weights: Mapping[str, float] = field(default_factory=dict[str, float])
-    _moved: dict[tuple[torch.dtype, torch.device], MixtureBank] = field(
-        default_factory=dict[tuple[torch.dtype, torch.device], MixtureBank], init=False, repr=False
-    )
+    _moved: dict[Kind, MixtureBank] = field(default_factory=dict[Kind, MixtureBank], init=False, repr=False)
 
     @property
     def layers(self) -> tuple[str, ...]:  # pyright: ignore[reportIncompatibleVariableOverride]  # read only here
@@ -40,17 +38,9 @@ class HFC(Objective):
     def parts(self, tapped: Tapped, goal: Goal) -> dict[str, PerCase]:
         """What each layer adds, (b,), by `HFC layer`."""
         wanted = goal.wanted_class(tapped.logits)
-        values = quadratic_by_layer(self._bank_like(tapped.logits), tapped, wanted)
+        values = quadratic_by_layer(moved(self._moved, tapped.logits, self.bank.to), tapped, wanted, owner="hfc")
         factors = {name: self.weight * self.layer_weights.get(name, 1.0) / 2 for name in values}
         return {f"HFC {name}": value * factors[name] for name, value in values.items()}
-
-    def _bank_like(self, logits: Tensor) -> MixtureBank:
-        """The bank as this pass needs it, kept until a pass of another kind: it takes gigabytes and dies with us."""
-        kind = (logits.dtype, logits.device)
-        if kind not in self._moved:
-            self._moved.clear()
-            self._moved[kind] = self.bank.to(logits)
-        return self._moved[kind]
 
 
 def hfc(bank: MixtureBank, *, weight: float = 1.0, layer_weights: Mapping[str, float] | None = None) -> HFC:

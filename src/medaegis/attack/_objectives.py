@@ -24,16 +24,19 @@ class Goal(NamedTuple):
         label: true classes (b,).
         target: wanted classes (b,), or None when any wrong class will do.
         clean: what the network gave for the clean images, for objectives that read it; else None.
+        seed: a number of each case's own (b,), int64, for objectives that draw; `run_attack` gives it.
     """
 
     label: Labels
     target: Labels | None
     clean: Tapped | None = None
+    seed: Tensor | None = None
 
     def rows(self, index: Tensor) -> Goal:
         """The goal of some of the cases."""
         clean = self.clean and Tapped(self.clean.logits[index], {n: z[index] for n, z in self.clean.features.items()})
-        return Goal(self.label[index], None if self.target is None else self.target[index], clean)
+        target, seed = (None if part is None else part[index] for part in (self.target, self.seed))
+        return Goal(self.label[index], target, clean, seed)
 
     def fooled(self, logits: Tensor) -> Tensor:
         """(b,) bool: the prediction is the target, or, without one, not the true class; False where logits are NaN."""
@@ -56,11 +59,17 @@ def without_class(logits: Tensor, label: Tensor) -> Tensor:
 class Objective(ABC):
     """An interface: a function from one pass and a goal to one number a case, smaller = better for the attacker."""
 
+    title: str = ""
+    """What it adds to the name of an attack; where empty, the name of its class."""
+
     layers: tuple[str, ...] | None = ()
     """Names of the layers that it reads; None stands for every activation."""
 
     reads_clean: bool = False
     """Whether it needs `goal.clean`, which costs one pass a batch."""
+
+    random: bool = False
+    """Whether it draws from `goal.seed`: once for each case, so that its value does not change between steps."""
 
     @abstractmethod
     def __call__(self, tapped: Tapped, goal: Goal) -> PerCase:
@@ -93,6 +102,11 @@ class Sum(Objective):
     def reads_clean(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]  # read only here
         """Whether a term needs `goal.clean`."""
         return any(term.reads_clean for term in self.terms)
+
+    @property
+    def random(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]  # read only here
+        """Whether a term draws from `goal.seed`."""
+        return any(term.random for term in self.terms)
 
     def __call__(self, tapped: Tapped, goal: Goal) -> PerCase:
         """Sum of the terms' values, (b,)."""

@@ -92,7 +92,8 @@ def run_attack(
     check_cases(x, y, target, batch_size)
     check_parts(attack, model, generator)
     device = next((parameter.device for parameter in model.parameters()), x.device)
-    seeds = case_seeds(len(x), generator) if attack.random else torch.zeros(len(x), dtype=torch.int64)
+    draws = attack.random or attack.objective.random
+    seeds = case_seeds(len(x), generator) if draws else torch.zeros(len(x), dtype=torch.int64)
     bar = progress_bar(len(x) * attack.passes, attack.name, unit="step", show=progress)
     with ExitStack() as stack:
         stack.enter_context(frozen(model))
@@ -105,7 +106,9 @@ def run_attack(
         results, start, size = _Results(x), 0, min(batch_size, len(x))
         while start < len(x):
             rows = slice(start, start + size)
-            goal = Goal(y[rows].long().to(device), None if target is None else target[rows].long().to(device))
+            wanted = None if target is None else target[rows].long().to(device)
+            seed = seeds[rows].to(device) if attack.objective.random else None
+            goal = Goal(y[rows].long().to(device), wanted, seed=seed)
             try:
                 part = _attacked(attack, pair, x[rows].detach().to(device), goal, seeds[rows], advance)
             except RuntimeError as error:

@@ -4,17 +4,21 @@ from medaegis.density._bank import MixtureBank, fit_bank, quadratic_by_layer
 from medaegis.density._covariance import choose_strength, gaussian_log_density, shrink, whitener
 from medaegis.density._fit import fit_mixture
 from medaegis.density._kernel import (
+    KernelDensity,
     choose_bandwidth,
     kernel_log_density,
     leave_one_out_log_density,
     squared_distances,
 )
+from medaegis.density._lid import LocalDimensionality, local_dimensionality
 from medaegis.density._mahalanobis import TiedGaussians, fit_tied
 from medaegis.density._mixture import GaussianMixture, Nearest
 from medaegis.density._released import fit_released_bank
 
 __all__ = [
     "GaussianMixture",
+    "KernelDensity",
+    "LocalDimensionality",
     "MixtureBank",
     "Nearest",
     "TiedGaussians",
@@ -27,6 +31,7 @@ __all__ = [
     "gaussian_log_density",
     "kernel_log_density",
     "leave_one_out_log_density",
+    "local_dimensionality",
     "quadratic_by_layer",
     "shrink",
     "squared_distances",

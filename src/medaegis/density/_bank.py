@@ -124,7 +124,9 @@ def check_bank(features: LayerFeatures, labels: Tensor, components: int, owner: 
     return sizes
 
 
-def quadratic_by_layer(bank: MixtureBank, tapped: Tapped, wanted: Tensor) -> dict[str, Tensor]:
+def quadratic_by_layer(
+    bank: MixtureBank, tapped: Tapped, wanted: Tensor, *, owner: str = "quadratic_by_layer"
+) -> dict[str, Tensor]:
     """Quadratic form over C_l to the nearest component of each case's wanted class, by layer, (n,).
 
     Of order 1 for normal cases. Source: HFC-21 eq. 6 and 7, without lambda's factor 1/2.
@@ -133,6 +135,7 @@ def quadratic_by_layer(bank: MixtureBank, tapped: Tapped, wanted: Tensor) -> dic
         bank: mixtures in the dtype and on the device of the features.
         tapped: one pass, with every layer of the bank.
         wanted: class whose normal features count, (n,).
+        owner: whose name errors have.
 
     Raises:
         InputError: a layer is missing, or a wanted class has no mixture.
@@ -144,12 +147,11 @@ def quadratic_by_layer(bank: MixtureBank, tapped: Tapped, wanted: Tensor) -> dic
         torch.Size([40])
     """
     missing = [layer for layer in bank.layers if layer not in tapped.features]
-    require(
-        not missing, "tapped", "quadratic_by_layer", f"a pass with layers {list(bank.layers)}", f"none of {missing}"
-    )
+    require(not missing, "tapped", owner, f"a pass with layers {list(bank.layers)}", f"none of {missing}")
     rows = rows_by_class(wanted)
     unknown = [c for c in rows if c not in bank.classes]
-    require(not unknown, "wanted", "quadratic_by_layer", f"one of the bank's classes {list(bank.classes)}", unknown)
+    fix = f"It was fitted on cases of the classes {list(bank.classes)} only."
+    require(not unknown, "bank", owner, "fitted on every class that is wanted", f"none for {unknown}", fix)
     return {name: _nearest_quadratic(by, tapped.features[name], rows) for name, by in bank.mixtures.items()}
 
 

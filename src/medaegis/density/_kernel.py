@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Literal
 
 import torch
@@ -41,12 +43,51 @@ def kernel_log_density(features: Features, reference: Features, bandwidth: float
         >>> kernel_log_density(torch.zeros(1, 1), torch.zeros(1, 1), 1.0)
         tensor([-0.9189], dtype=torch.float64)
     """
-    require(0 < bandwidth < math.inf, "bandwidth", "kernel_log_density", "a number > 0", bandwidth)
-    shape = tuple(reference.shape)
-    require(len(shape) == 2 and shape[0] > 0, "reference", "kernel_log_density", "(m, d) with m >= 1", shape)
-    good = features.dim() == 2 and features.shape[1] == shape[1]
-    require(good, "features", "kernel_log_density", f"(n, {shape[1]}) as the reference is", tuple(features.shape))
-    return _log_mean_kernel(squared_distances(features, reference), shape[1], bandwidth)
+    _check_kernel(reference, bandwidth, "kernel_log_density")
+    d = reference.shape[1]
+    good = features.dim() == 2 and features.shape[1] == d
+    require(good, "features", "kernel_log_density", f"(n, {d}) as the reference is", tuple(features.shape))
+    return _log_mean_kernel(squared_distances(features, reference), d, bandwidth)
+
+
+@dataclass(frozen=True, eq=False)
+class KernelDensity:
+    """The kernel density of one set of normal features; see `kernel_log_density`.
+
+    Args:
+        reference: z_j, (m, d), m >= 1.
+        bandwidth: h > 0, in the units of the features; `choose_bandwidth` finds one.
+
+    Raises:
+        InputError: `reference` is not (m, d), or `bandwidth` no number > 0.
+
+    Example:
+        >>> KernelDensity(torch.zeros(1, 1), 1.0).log_density(torch.zeros(1, 1))
+        tensor([-0.9189], dtype=torch.float64)
+    """
+
+    reference: Tensor
+    bandwidth: float
+
+    def __post_init__(self) -> None:
+        _check_kernel(self.reference, self.bandwidth, "KernelDensity")
+
+    def log_density(self, features: Features) -> PerCase:
+        """The logarithm of p(f), (n,), float64, differentiable in f."""
+        return kernel_log_density(features, self.reference, self.bandwidth)
+
+    def to(self, like: Tensor) -> KernelDensity:
+        """The same density with the dtype and device of `like`."""
+        return KernelDensity(self.reference.to(like), self.bandwidth)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Everything that defines it, for saving; `KernelDensity.from_tensors` is the way back."""
+        return {"reference": self.reference, "bandwidth": torch.tensor(self.bandwidth, dtype=torch.float64)}
+
+    @staticmethod
+    def from_tensors(tensors: Mapping[str, Tensor]) -> KernelDensity:
+        """From what `tensors` gave."""
+        return KernelDensity(tensors["reference"], float(tensors["bandwidth"]))
 
 
 def leave_one_out_log_density(reference: Features, bandwidth: float) -> PerCase:
@@ -76,6 +117,17 @@ def squared_distances(features: Features, reference: Features) -> Tensor:
     centre = z.mean(dim=0)
     f, z = f - centre, z - centre
     return (f.square().sum(dim=1)[:, None] + z.square().sum(dim=1) - 2 * f @ z.T).clamp_min(0)
+
+
+def copy_distance(reference: Features) -> Tensor:
+    """The squared distance up to which a case is a copy of one of the reference: it may be rounding. A scalar, float64.
+
+    Example:
+        >>> copy_distance(torch.tensor([[-1.0], [1.0]]))
+        tensor(1.0000e-12, dtype=torch.float64)
+    """
+    z = reference.detach().double()
+    return COPY * (z - z.mean(dim=0)).square().sum(dim=1).amax()
 
 
 def check_bandwidth(rule: object) -> None:
@@ -127,9 +179,13 @@ def choose_bandwidth(reference: Features, rule: Bandwidth) -> float:
 def _squared_to_others(reference: Tensor) -> Tensor:
     """Squared distances with infinity from each case to itself and to its copies."""
     squared = squared_distances(reference, reference)
-    z = reference.double()
-    largest = (z - z.mean(dim=0)).square().sum(dim=1).amax()
-    return squared.masked_fill(squared <= COPY * largest, math.inf)
+    return squared.masked_fill(squared <= copy_distance(reference), math.inf)
+
+
+def _check_kernel(reference: Tensor, bandwidth: float, owner: str) -> None:
+    require(is_number(bandwidth) and bandwidth > 0, "bandwidth", owner, "a number > 0", bandwidth)
+    shape = tuple(reference.shape)
+    require(len(shape) == 2 and shape[0] > 0, "reference", owner, "(m, d) with m >= 1", shape)
 
 
 def _log_mean_kernel(squared: Tensor, d: int, bandwidth: float) -> Tensor:

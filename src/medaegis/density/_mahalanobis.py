@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -35,6 +36,20 @@ class TiedGaussians:
         white = features @ self.whitener
         centres = self.means @ self.whitener
         return (white[:, None, :] - centres).square().sum(dim=2)
+
+    def to(self, like: Tensor) -> TiedGaussians:
+        """The same with the dtype and device of `like`."""
+        return TiedGaussians(self.means.to(like), self.whitener.to(like), self.strength)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Everything that defines it, for saving; `TiedGaussians.from_tensors` is the way back."""
+        strength = torch.tensor(self.strength, dtype=torch.float64)
+        return {"means": self.means, "whitener": self.whitener, "strength": strength}
+
+    @staticmethod
+    def from_tensors(tensors: Mapping[str, Tensor]) -> TiedGaussians:
+        """From what `tensors` gave."""
+        return TiedGaussians(tensors["means"], tensors["whitener"], float(tensors["strength"]))
 
 
 def fit_tied(features: Features, labels: Tensor, *, generator: torch.Generator) -> TiedGaussians:

@@ -101,5 +101,4 @@ class MAHA(Detector):
 
 
 def _distance(z: Tensor, fitted: TiedGaussians) -> Tensor:
-    here = TiedGaussians(fitted.means.to(z), fitted.whitener.to(z), fitted.strength)
-    return here.quadratics(z).amin(dim=1) / z.shape[1]
+    return fitted.to(z).quadratics(z).amin(dim=1) / z.shape[1]

@@ -17,7 +17,7 @@ from medaegis.attack import Attack, Attacker, AttackResult, Objective, matched_n
 from medaegis.detect import Detector, make_detector
 from medaegis.experiment._context import Context
 from medaegis.experiment._named_attack import NamedAttack
-from medaegis.experiment._rivals import rival_objective
+from medaegis.experiment._rivals import with_rival
 from medaegis.experiment._stage import Result, Stage, unkeyed
 from medaegis.experiment._stages_data import cases_at
 from medaegis.experiment._stages_model import AdversarialCases, Bank, Classifier, TrainFeatures, features_of
@@ -148,6 +148,10 @@ class Attacked(Stage):
     def attack(self, named: NamedAttack, context: Context) -> Attacker:
         """The attack with what hides it."""
         attack, added = named.build(), self._added(context)
+        if self.rival:
+            assert self.features is not None, "a plan gives competitors their features"
+            assert isinstance(attack, Attack), "every one of PRESETS runs in the loop"
+            return with_rival(attack, self.rival, self.features, context)
         if added is None:
             return attack
         hidden = attack.plus(added)
@@ -158,9 +162,6 @@ class Attacked(Stage):
     def _added(self, context: Context) -> Objective | None:
         if self.chosen is not None:
             return self.chosen.objective(context)
-        if self.rival:
-            assert self.features is not None, "a plan gives competitors their features"
-            return rival_objective(self.rival, self.features, context)
         return None if self.bank is None else attacks.hfc(self.bank.bank(context), weight=self.weight)
 
 

@@ -1,0 +1,114 @@
+"""Local intrinsic dimensionality by maximum likelihood, differentiable, in float64."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from medaegis._errors import InputError, is_int, require
+from medaegis._types import Features, PerCase
+from medaegis.density._kernel import copy_distance, squared_distances
+
+FLAT = 1e-9
+"""Smallest mean log ratio of distances that counts; where all k neighbours are equally far, LID is 1 / FLAT."""
+
+
+def local_dimensionality(features: Features, reference: Features, *, neighbours: int = 20) -> PerCase:
+    """Maximum-likelihood LID, -(1/k sum_i ln(r_i / r_k))^-1 with r_i the distance to the i-th nearest neighbour.
+
+    A reference case at a distance that is rounding (a share of 1e-12 of the reference's largest squared norm, squared)
+    is the query's own copy and no neighbour; the next ones take its place, so k is always what was asked for. With the
+    reference itself as `features` every case is left out of its own estimate. A case's value depends on no other
+    query. Features that are NaN give NaN.
+
+    Args:
+        features: f, (n, d).
+        reference: where neighbours come from, (m, d); a minibatch of 100 Train cases in the papers.
+        neighbours: k >= 2; 20 in the papers.
+
+    Returns:
+        (n,), float64, above 0 and at most 1e9, differentiable in `features`. For uniform data of dimension D it is
+        D k / (k - 2) in the mean, since the papers divide by k although the last of the k terms is zero.
+
+    Raises:
+        InputError: `neighbours` is no int >= 2, the shapes do not fit, or a query has fewer than k reference cases that
+            are not its copies.
+
+    Source: Ma et al. 2018; HFC-23 eq. 22.
+
+    Example:
+        >>> local_dimensionality(torch.zeros(1, 1), torch.tensor([[0.0], [1.0], [2.0]]), neighbours=2)  # 2 / ln 2
+        tensor([2.8854], dtype=torch.float64)
+    """
+    owner = "local_dimensionality"
+    _check_reference(reference, neighbours, owner)
+    wanted = f"(n, {reference.shape[1]}) as the reference is"
+    good = features.dim() == 2 and features.shape[1] == reference.shape[1]
+    require(good, "features", owner, wanted, tuple(features.shape))
+    squared = squared_distances(features, reference)
+    copies = squared.detach() <= copy_distance(reference)
+    _check_enough(len(reference) - copies.sum(dim=1), neighbours)
+    near = squared.masked_fill(copies, torch.inf).topk(neighbours, dim=1, largest=False).values
+    ratios = (near / near[:, -1:]).log().mean(dim=1)
+    return -2 / ratios.clamp_max(-2 * FLAT)  # half the logarithm of squares is that of distances
+
+
+@dataclass(frozen=True, eq=False)
+class LocalDimensionality:
+    """The LID of features against one set of normal ones; see `local_dimensionality`.
+
+    Args:
+        reference: (m, d) with m above k, so that one of its own cases has k others.
+        neighbours: k >= 2.
+
+    Raises:
+        InputError: `reference` is not (m, d) with m > k, or `neighbours` no int >= 2.
+
+    Example:
+        >>> LocalDimensionality(torch.tensor([[0.0], [1.0], [2.0]]), 2).estimate(torch.zeros(1, 1))
+        tensor([2.8854], dtype=torch.float64)
+    """
+
+    reference: Tensor
+    neighbours: int = 20
+
+    def __post_init__(self) -> None:
+        _check_reference(self.reference, self.neighbours, "LocalDimensionality")
+        rule = f"of more than {self.neighbours} cases, one more than the neighbours"
+        m, fix = len(self.reference), "Take fewer neighbours or more cases."
+        require(m > self.neighbours, "reference", "LocalDimensionality", rule, m, fix)
+
+    def estimate(self, features: Features) -> PerCase:
+        """LID of each case, (n,), float64, differentiable in f."""
+        return local_dimensionality(features, self.reference, neighbours=self.neighbours)
+
+    def to(self, like: Tensor) -> LocalDimensionality:
+        """The same with the dtype and device of `like`."""
+        return LocalDimensionality(self.reference.to(like), self.neighbours)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Everything that defines it, for saving; `LocalDimensionality.from_tensors` is the way back."""
+        return {"reference": self.reference, "neighbours": torch.tensor(self.neighbours)}
+
+    @staticmethod
+    def from_tensors(tensors: Mapping[str, Tensor]) -> LocalDimensionality:
+        """From what `tensors` gave."""
+        return LocalDimensionality(tensors["reference"], int(tensors["neighbours"]))
+
+
+def _check_reference(reference: Tensor, neighbours: int, owner: str) -> None:
+    good = is_int(neighbours) and neighbours >= 2
+    require(good, "neighbours", owner, "an int >= 2", neighbours, "The farthest of them is the unit of the others.")
+    require(reference.dim() == 2 and len(reference) > 0, "reference", owner, "(m, d), m >= 1", tuple(reference.shape))
+
+
+def _check_enough(others: Tensor, neighbours: int) -> None:
+    """Raise unless every query has `neighbours` cases that are not its copies; `others` (n,) says how many it has."""
+    if len(others) and int(others.min()) < neighbours:
+        raise InputError(
+            f"`reference` of local_dimensionality must hold at least {neighbours} cases (as many as neighbours) beside "
+            f"the copies of a query, got {int(others.min())}. Take fewer neighbours, or more cases without duplicates."
+        )
