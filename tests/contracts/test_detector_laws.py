@@ -427,7 +427,9 @@ def test_a_class_that_was_not_in_train(fitted: Detector, wrap: Wrap):
     z, labels = cases(n=6)
     labels[3] = 77
     if isinstance(fitted, READS_PREDICTED):
-        with pytest.raises(InputError, match=rf"`predicted` of {type(fitted).__name__} must be one of the classes.*got \[77\]"):
+        with pytest.raises(
+            InputError, match=rf"`predicted` of {type(fitted).__name__} must be one of the classes.*got \[77\]"
+        ):
             fitted.score(wrap(z), labels)
         with pytest.raises(InputError, match=r"of shape \(6,\)"):
             fitted.score(wrap(z), labels[:3])  # and not silently three scores

@@ -15,7 +15,8 @@ from torch import Tensor
 from medaegis._errors import is_a, is_int, require
 from medaegis._types import Images
 
-Array: TypeAlias = NDArray[np.float32]
+Array: TypeAlias = NDArray[np.floating[Any]]
+Places: TypeAlias = NDArray[np.int64]
 Mask: TypeAlias = NDArray[np.bool_]
 LesionSize: TypeAlias = Literal["tiny", "small", "medium", "large"]
 Within: TypeAlias = Literal["body", "image"]
@@ -58,7 +59,8 @@ def add_lesions(
     A lesion is an ellipse (ellipsoid) of random size, axes and direction, bent by a random elastic deformation. Its
     texture is salt noise behind a Gaussian filter of random width; it is brighter or darker than what it covers, of the
     same hue in colour, gray where all channels agree, and lets some of the anatomy show through. Its edge is blurred.
-    Lesions lie wholly inside the body and apart from one another while there is room. An image's lesions depend on its
+    Lesions lie wholly inside the body and apart from one another where there is room; failing that they may touch,
+    then leave the body, never the frame. An image's lesions depend on its
     own seed only; ten draws of an image are ten seeds.
 
     Args:
@@ -135,7 +137,7 @@ class _Lesion(NamedTuple):
 class _Taken(NamedTuple):
     """Where a lesion stands already."""
 
-    centre: Array
+    centre: Places
     reach: float
 
 
@@ -145,10 +147,12 @@ def _one(image: Array, radii: tuple[float, float], quantity: int, within: Within
     painted, mask = image.copy(), np.zeros(space, np.float32)
     taken: list[_Taken] = []
     for _ in range(quantity):
-        lesion = _draw(rng, len(space), rng.uniform(*radii) * min(space))
+        lesion = _draw(rng, space, rng.uniform(*radii) * min(space))
         centre = _place(rng, rooms, lesion.reach, taken)
         taken.append(_Taken(centre, lesion.reach))
-        window = tuple(slice(int(c) - s // 2, int(c) + s // 2 + 1) for c, s in zip(centre, lesion.cover.shape, strict=True))
+        window = tuple(
+            slice(int(c) - s // 2, int(c) + s // 2 + 1) for c, s in zip(centre, lesion.cover.shape, strict=True)
+        )
         mask[window] = np.maximum(mask[window], lesion.cover)
         painted[:, *window] = _paint(rng, painted[:, *window], lesion)
     return _Painted(painted, mask)
@@ -156,26 +160,32 @@ def _one(image: Array, radii: tuple[float, float], quantity: int, within: Within
 
 def _rooms(image: Array, within: Within) -> list[Array]:
     """How far each pixel is from where lesions may not reach, in pixels: in the body, then in the frame."""
-    from scipy.ndimage import distance_transform_edt
-
     regions = [np.ones(image.shape[1:], np.bool_)]
     if within == "body":
         regions.insert(0, _body(image))
-    return [distance_transform_edt(np.pad(r, 1))[(slice(1, -1),) * r.ndim].astype(np.float32) for r in regions]  # pyright: ignore[reportCallIssue, reportOptionalSubscript, reportIndexIssue]  # scipy is untyped
+    return [_depth(region) for region in regions]
+
+
+def _depth(region: Mask) -> Array:
+    from scipy.ndimage import distance_transform_edt
+
+    found = np.asarray(distance_transform_edt(np.pad(region, 1)))  # padded: beyond the frame is outside as well
+    return found[tuple(slice(1, -1) for _ in range(region.ndim))]
 
 
 def _body(image: Array) -> Mask:
     """What is brighter than a tenth of the bright parts' level, with its holes filled, (*space)."""
-    from scipy.ndimage import binary_fill_holes, gaussian_filter
+    from scipy.ndimage import binary_fill_holes
 
-    level = gaussian_filter(image.mean(axis=0), 0.01 * min(image.shape[1:]))
+    level = _blurred(image.mean(axis=0), 0.01 * min(image.shape[1:]))
     body = np.asarray(binary_fill_holes(level > 0.1 * np.quantile(level, 0.99)))
     return body if body.mean() > 0.05 else np.ones_like(body)
 
 
-def _place(rng: Generator, rooms: list[Array], reach: float, taken: list[_Taken]) -> NDArray[np.int64]:
-    """A centre whose lesion stays in the first region and touches no other lesion; failing that, that may touch one;
-    failing that, in the next region."""
+def _place(rng: Generator, rooms: list[Array], reach: float, taken: list[_Taken]) -> Places:
+    """A centre whose lesion stays in the first region and touches no other; else one whose lesion may touch another;
+    else the same in the next region.
+    """
     for room in rooms:
         fits = room > reach
         for free in (fits & _apart(fits.shape, reach, taken), fits):
@@ -194,27 +204,30 @@ def _apart(space: tuple[int, ...], reach: float, taken: list[_Taken]) -> Mask:
     return free
 
 
-def _draw(rng: Generator, dims: int, radius: float) -> _Lesion:
-    from scipy.ndimage import gaussian_filter
-
-    half = math.ceil(2.6 * radius) + 2
+def _draw(rng: Generator, space: tuple[int, ...], radius: float) -> _Lesion:
+    dims, half = len(space), min(math.ceil(3 * radius) + 2, (min(space) - 1) // 2)
     inside = _bent_ellipsoid(rng, dims, radius, half)
     edge = max(0.5, rng.uniform(0.12, 0.25) * radius)
-    cover = gaussian_filter(inside.astype(np.float32), edge, mode="constant", truncate=TRUNCATE)
+    cover = _blurred(inside.astype(np.float32), edge, mode="constant")
     away = np.abs(np.stack(np.nonzero(cover)) - half)
     reach, most = math.sqrt(int((away**2).sum(axis=0).max())), int(away.max())
     trim = (slice(half - most, half + most + 1),) * dims  # a window inside the image wherever the lesion is
     return _Lesion(cover[trim], _texture(rng, cover[trim], radius), reach)
 
 
-def _bent_ellipsoid(rng: Generator, dims: int, radius: float, half: int) -> Mask:
-    """As many pixels as the ball of `radius` has, those deepest inside an ellipsoid on deformed coordinates."""
+def _blurred(image: Array, sigma: float, mode: str = "reflect") -> Array:
+    """A Gaussian filter that ends after `TRUNCATE` sigma; `mode` says what lies beyond the border, as scipy has it."""
     from scipy.ndimage import gaussian_filter
 
+    return np.asarray(gaussian_filter(image, sigma, mode=mode, truncate=TRUNCATE), np.float32)
+
+
+def _bent_ellipsoid(rng: Generator, dims: int, radius: float, half: int) -> Mask:
+    """As many pixels as the ball of `radius` has, those deepest inside an ellipsoid on deformed coordinates."""
     line = np.arange(-half, half + 1, dtype=np.float32)
     grid = np.stack(np.meshgrid(*[line] * dims, indexing="ij"))
     noise = rng.standard_normal(grid.shape).astype(np.float32)
-    bend = np.stack([gaussian_filter(part, max(0.5, 0.4 * radius)) for part in noise])
+    bend = np.stack([_blurred(part, max(0.5, 0.4 * radius)) for part in noise])
     bend *= rng.uniform(0.15, 0.3) * radius / bend.std()
     logs = rng.uniform(-0.35, 0.35, dims)
     turn = np.linalg.qr(rng.standard_normal((dims, dims)))[0]
@@ -226,10 +239,8 @@ def _bent_ellipsoid(rng: Generator, dims: int, radius: float, half: int) -> Mask
 
 def _texture(rng: Generator, cover: Array, radius: float) -> Array:
     """Salt noise behind a Gaussian filter, both of random strength."""
-    from scipy.ndimage import gaussian_filter
-
     salt = (rng.random(cover.shape) < rng.uniform(0.05, 0.3)).astype(np.float32)
-    soft = gaussian_filter(salt, max(0.6, rng.uniform(0.1, 0.35) * radius))
+    soft = _blurred(salt, max(0.6, rng.uniform(0.1, 0.35) * radius))
     soft -= np.average(soft, weights=cover)
     spread = math.sqrt(np.average(soft**2, weights=cover))
     return np.clip(soft / max(spread, 1e-6), -2.5, 2.5)
@@ -250,7 +261,7 @@ def _paint(rng: Generator, below: Array, lesion: _Lesion) -> Array:
     return np.clip(below + opacity * lesion.cover * (target - below), 0, 1).astype(np.float32)
 
 
-def _tint(rng: Generator, below: Array, colour: NDArray[Any]) -> NDArray[Any]:
+def _tint(rng: Generator, below: Array, colour: Array) -> Array:
     """How much each channel changes, mean 1: about as the ground's own colour, or all alike in a gray picture."""
     draws = rng.uniform(0.85, 1.15, len(below))
     if bool((below == below[:1]).all()):

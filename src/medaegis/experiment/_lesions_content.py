@@ -52,9 +52,7 @@ class _View:
     def _row(self, attack: str, metric: str, figure: Estimate, published: float | None = None) -> Row:
         detector = DETECTOR if metric.startswith("AUC") else ""
         where = {"dataset": self.plan.dataset, "model": self.plan.settings.model, "eps": "", "hfc": ""}
-        return Row(
-            attack=attack, detector=detector, metric=metric, published=published, **where, **percent(figure)
-        )
+        return Row(attack=attack, detector=detector, metric=metric, published=published, **where, **percent(figure))
 
     def rows(self) -> list[Row]:
         """The classifier's figures, then AUC and FR of each size and quantity."""
