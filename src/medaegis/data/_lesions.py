@@ -60,8 +60,8 @@ def add_lesions(
     texture is salt noise behind a Gaussian filter of random width; it is brighter or darker than what it covers, of the
     same hue in colour, gray where all channels agree, and lets some of the anatomy show through. Its edge is blurred.
     Lesions lie wholly inside the body and apart from one another where there is room; failing that they may touch,
-    then leave the body, never the frame. An image's lesions depend on its
-    own seed only; ten draws of an image are ten seeds.
+    then leave the body, never the frame. An image's lesions depend on its own seed only; ten draws of an image are ten
+    seeds.
 
     Args:
         images: (n, c, *space) in [0, 1], floating point, two or three dimensions of at least 16 pixels each.

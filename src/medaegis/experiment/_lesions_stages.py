@@ -45,12 +45,10 @@ class HFCFit(Stage):
         layers, labels = self.features.features(context)
         chosen = PENULTIMATE if self.layer == "last" else "relu"
         detector = HFCScore(self.components, layers=chosen, seed=self.seed)
-        picked = detector.pick(layers)
-        named = {PENULTIMATE: picked} if isinstance(picked, Tensor) else picked
-        return Result(*detector.fit(named, labels).state())
+        return Result(*detector.fit(detector.pick(layers), labels).state())
 
     def detector(self, context: Context) -> HFCScore:
-        """The fitted score; its layers have the names that the network's taps give them."""
+        """The fitted score, good for both doors."""
         return HFCScore.restore(*context.get(self))
 
 
@@ -64,10 +62,11 @@ class Judged(NamedTuple):
 
 def judge(detector: HFCScore, model: nn.Module, images: Tensor, context: Context) -> Judged:
     """Score images by the class that the network predicts for them, on CPU."""
+    names = [name or PENULTIMATE for name in detector.fitted_layers()]
     with torch.no_grad():
-        tapped = extract(model, images.to(context.device), detector.fitted_layers(), batch_size=context.batch_size)
+        tapped = extract(model, images.to(context.device), names, batch_size=context.batch_size)
         found = tapped.logits.softmax(dim=1).max(dim=1)
-        score = detector.score(tapped.features, found.indices)
+        score = detector.score(detector.pick(tapped.features), found.indices)
     return Judged(score.cpu(), found.indices.cpu(), found.values.cpu())
 
 
