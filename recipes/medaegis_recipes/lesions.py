@@ -15,11 +15,12 @@ FUNDUS = {  # the same table, Fundoscopy
     "large 1": (91.9, 0.2), "large 2": (94.9, 0.4), "large 3": (97.2, 0.5),
 }  # fmt: skip
 DIFFERS = (
-    "The paper gives no sizes, contrasts or textures of its lesions: all of ours are our own choice.",
-    "ResNet-18 at 128 px, where the paper has 256 px; split by patient where patients are known, not by image.",
+    "The paper gives no sizes, contrasts or textures of its lesions: all of ours are our own choice, and so is that "
+    "they stay inside the body.",
+    "ResNet-18 at 128 px, where the paper has 256 px and does not name the network; split by patient, not by image.",
     "Covariances are shrunk (the paper does not say how its own were regularised).",
     "The component is the most likely one of the predicted class's mixture, as in eq. 18; the paper's words say "
-    "'minimum', and do not say whose mixture.",
+    "'minimum', and it does not say whose mixture.",
     "As in the paper, AUC leaves out images whose prediction the lesions changed (their share is FR); 'AUC with "
     "changed' counts them all.",
 )
