@@ -129,6 +129,16 @@ def test_the_range_is_kept_and_no_level_hides_lesions(level: float) -> None:
     assert ((made - x).abs().flatten(1).amax(dim=1) > 0.004).all()
 
 
+def test_contrast_is_a_factor_of_the_change_and_leaves_the_places() -> None:
+    x = flat(6, 1, 64, 64)
+    weak, plain, strong = (add_lesions(x, size="large", contrast=c, seeds=range(6)) for c in (0.5, 1, 2))
+    assert torch.equal(weak.masks, strong.masks)
+    torch.testing.assert_close(2 * (weak.images - x), plain.images - x, rtol=0, atol=1e-6)
+    moved = [(made.images - x).abs().flatten(1).mean(dim=1) for made in (plain, strong)]
+    assert (moved[1] > 1.4 * moved[0]).all()
+    assert torch.equal(plain.images, add_lesions(x, size="large", seeds=range(6)).images)
+
+
 def test_gray_stays_gray_and_colour_gets_colour() -> None:
     chest = add_lesions(phantom_dataset("phantom-chest", 3, size=64).tensor(), seeds=range(3)).images
     assert torch.equal(chest[:, 0], chest[:, 1])
@@ -187,6 +197,7 @@ def test_other_precisions_and_no_images() -> None:
         ({"quantity": 0}, "`quantity` of add_lesions must be an int >= 1, got 0"),
         ({"seeds": [1]}, "`seeds` of add_lesions must be one for each of 2 images, got 1"),
         ({"seeds": [1, -1]}, r"ints in \[0, 2\*\*63 - 1\], got \[-1\]"),
+        ({"contrast": 0}, "`contrast` of add_lesions must be a number > 0, got 0"),
         ({"within": "lung"}, r"`within` of add_lesions must be one of \['body', 'image'\]"),
         ({"images": torch.zeros(2, 1, 40)}, "two or three dimensions"),
         ({"images": torch.zeros(2, 1, 40, 8)}, "at least 16 pixels"),

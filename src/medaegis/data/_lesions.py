@@ -12,7 +12,7 @@ from numpy.random import Generator, default_rng
 from numpy.typing import NDArray
 from torch import Tensor
 
-from medaegis._errors import is_a, is_int, require
+from medaegis._errors import is_a, is_int, is_number, require
 from medaegis._types import Images
 
 Array: TypeAlias = NDArray[np.floating[Any]]
@@ -52,6 +52,7 @@ def add_lesions(
     size: LesionSize = "medium",
     quantity: int = 1,
     seeds: Sequence[int],
+    contrast: float = 1.0,
     within: Within = "body",
 ) -> Lesioned:
     """Paint lesions at random places of 2-D or 3-D images, gray or in colour.
@@ -69,6 +70,8 @@ def add_lesions(
             2.5 to 3.8, 5 to 7 or 9 to 12 percent of the image's shorter side.
         quantity: lesions an image, at least 1.
         seeds: a seed in [0, 2**63 - 1] for each image.
+        contrast: factor, above 0, of a lesion's difference from what it covers: that is drawn from 0.12 to 0.32 of the
+            pixel range, and goes at most 60 % of the way to black or white. 1 is like subtle findings, 2 conspicuous.
         within: "body" keeps to what is brighter than the background (a tenth of the bright parts' level, holes filled;
             the whole image where that is hardly anything), as a lesion has to grow on something; "image" allows any
             place inside the frame.
@@ -86,9 +89,12 @@ def add_lesions(
         >>> made.images.shape, bool((made.images != 0.5).any())
         (torch.Size([2, 1, 64, 64]), True)
     """
-    _check(images, size, quantity, seeds, within)
+    _check(images, size, quantity, seeds)
+    require(is_number(contrast) and contrast > 0, "contrast", "add_lesions", "a number > 0", contrast)
+    require(within in get_args(Within), "within", "add_lesions", f"one of {list(get_args(Within))}", within)
     pixels: Array = images.detach().cpu().float().numpy()
-    made = [_one(x, RADII[size], quantity, within, default_rng(s)) for x, s in zip(pixels, seeds, strict=True)]
+    wanted = _Wanted(RADII[size], quantity, contrast, within)
+    made = [_one(x, wanted, default_rng(seed)) for x, seed in zip(pixels, seeds, strict=True)]
     space = images.shape[2:]
     painted = torch.from_numpy(np.array([m.image for m in made], np.float32).reshape(images.shape)).to(images)
     masks = torch.from_numpy(np.array([m.mask for m in made], np.float32).reshape(len(made), 1, *space))
@@ -96,7 +102,7 @@ def add_lesions(
     return Lesioned(torch.where(masks > 0, painted, images.detach()), masks)
 
 
-def _check(images: Tensor, size: object, quantity: object, seeds: Sequence[object], within: object) -> None:
+def _check(images: Tensor, size: object, quantity: object, seeds: Sequence[object]) -> None:
     owner = "add_lesions"
     good = is_a(images, Tensor) and images.dim() in (4, 5) and images.is_floating_point()
     got = (images.dtype, tuple(images.shape)) if is_a(images, Tensor) else type(images).__name__
@@ -110,7 +116,15 @@ def _check(images: Tensor, size: object, quantity: object, seeds: Sequence[objec
     wrong = [s for s in seeds if not (is_int(s) and 0 <= s < 2**63)]
     require(not wrong, "seeds", owner, "ints in [0, 2**63 - 1]", wrong[:3])
     require(len(seeds) == len(images), "seeds", owner, f"one for each of {len(images)} images", len(seeds))
-    require(within in get_args(Within), "within", owner, f"one of {list(get_args(Within))}", within)
+
+
+class _Wanted(NamedTuple):
+    """What lesions an image gets; see `add_lesions`."""
+
+    radii: tuple[float, float]
+    quantity: int
+    contrast: float
+    within: Within
 
 
 class _Painted(NamedTuple):
@@ -141,20 +155,20 @@ class _Taken(NamedTuple):
     reach: float
 
 
-def _one(image: Array, radii: tuple[float, float], quantity: int, within: Within, rng: Generator) -> _Painted:
+def _one(image: Array, wanted: _Wanted, rng: Generator) -> _Painted:
     space = image.shape[1:]
-    rooms = _rooms(image, within)
+    rooms = _rooms(image, wanted.within)
     painted, mask = image.copy(), np.zeros(space, np.float32)
     taken: list[_Taken] = []
-    for _ in range(quantity):
-        lesion = _draw(rng, space, rng.uniform(*radii) * min(space))
+    for _ in range(wanted.quantity):
+        lesion = _draw(rng, space, rng.uniform(*wanted.radii) * min(space))
         centre = _place(rng, rooms, lesion.reach, taken)
         taken.append(_Taken(centre, lesion.reach))
         window = tuple(
             slice(int(c) - s // 2, int(c) + s // 2 + 1) for c, s in zip(centre, lesion.cover.shape, strict=True)
         )
         mask[window] = np.maximum(mask[window], lesion.cover)
-        painted[:, *window] = _paint(rng, painted[:, *window], lesion)
+        painted[:, *window] = _paint(rng, painted[:, *window], lesion, wanted.contrast)
     return _Painted(painted, mask)
 
 
@@ -246,12 +260,13 @@ def _texture(rng: Generator, cover: Array, radius: float) -> Array:
     return np.clip(soft / max(spread, 1e-6), -2.5, 2.5)
 
 
-def _paint(rng: Generator, below: Array, lesion: _Lesion) -> Array:
+def _paint(rng: Generator, below: Array, lesion: _Lesion, factor: float) -> Array:
     """Mix (c, *window) with the lesion's own level, under its cover."""
     colour = np.array([np.average(channel, weights=lesion.cover) for channel in below])
     level = float(colour.mean())
     sign = 1.0 if rng.random() > level else -1.0  # bright on dark ground more often than not
-    contrast = min(rng.uniform(0.12, 0.32), 0.6 * (1 - level if sign > 0 else level))  # neither burnt out nor black
+    most = min(1.0, 0.6 * factor) * (1 - level if sign > 0 else level)  # at 1 neither burnt out nor black
+    contrast = min(factor * rng.uniform(0.12, 0.32), most)
     shift, grain = sign * contrast, contrast * rng.uniform(0.15, 0.35)
     opacity = rng.uniform(0.65, 0.95)
     tint = _tint(rng, below, colour)

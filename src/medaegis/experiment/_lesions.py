@@ -50,6 +50,7 @@ class LesionSettings(NetworkSettings):
     draws: int = Field(10, ge=1, description="images with lesions made of each clean image")
     components: int = Field(16, ge=1, description="K, Gaussian components a class and layer")
     layer: Layer = Field("last", description="last: the penultimate features; all: every activation, averaged")
+    contrast: float = Field(1.0, gt=0, description="of the lesions: 1 is like subtle findings, 2 conspicuous")
     within: Within = Field("body", description="where lesions may lie: body, or anywhere in the image")
 
 
@@ -118,4 +119,5 @@ def lesion_plan(
 def _stage(row: str, clean: CleanAnomaly, settings: LesionSettings) -> LesionAnomaly:
     size, _, quantity = row.partition(" ")
     known = cast(LesionSize, size)
-    return LesionAnomaly(clean, known, int(quantity), settings.draws, settings.within, settings.seed)
+    like = settings.draws, settings.contrast, settings.within
+    return LesionAnomaly(clean, known, int(quantity), *like, settings.seed)

@@ -102,7 +102,8 @@ class LesionAnomaly(Stage):
         size: of the lesions.
         quantity: lesions an image.
         draws: images with lesions made of each.
-        within: where lesions may lie; see `medaegis.data.add_lesions`.
+        contrast: factor of their difference from what they cover; see `medaegis.data.add_lesions`.
+        within: where they may lie.
         seed: of all draws.
     """
 
@@ -110,6 +111,7 @@ class LesionAnomaly(Stage):
     size: LesionSize
     quantity: int
     draws: int = 10
+    contrast: float = 1.0
     within: Within = "body"
     seed: int = 0
 
@@ -128,7 +130,10 @@ class LesionAnomaly(Stage):
         data = self.clean.fit.features.classifier.split.images.dataset(context)
         seeds = [case_seed(data.names[i], self.size, self.quantity, draw, self.seed) for i in index]
         x = cases_at(data, index)[0]
-        return add_lesions(x, size=self.size, quantity=self.quantity, seeds=seeds, within=self.within).images
+        made = add_lesions(
+            x, size=self.size, quantity=self.quantity, seeds=seeds, contrast=self.contrast, within=self.within
+        )
+        return made.images
 
     def compute(self, context: Context) -> Result:
         """Make and judge the draws, batch by batch: score, predicted and probability, each (draws, n)."""
