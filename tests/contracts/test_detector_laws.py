@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from medaegis._errors import DataError, InputError, NotFittedError
-from medaegis.detect import KD, MAHA, Detector, extract
+from medaegis.detect import KD, MAHA, Detector, HFCScore, extract
 from medaegis.detect._names import DETECTORS
 
 MAKERS: dict[str, Callable[[], Detector]] = {
@@ -23,8 +23,10 @@ MAKERS: dict[str, Callable[[], Detector]] = {
     "KD centred": lambda: KD(centred=True),
     "MAHA": MAHA,
     "MAHA seed 1": lambda: MAHA(seed=1),
+    "HFC": HFCScore,
+    "HFC seed 1": lambda: HFCScore(seed=1),
 }
-READS_PREDICTED = (KD,)
+READS_PREDICTED = (KD, HFCScore)
 CLASSES = (2, 10, 3)
 
 Wrap = Callable[[Tensor], Tensor | dict[str, Tensor]]
@@ -193,7 +195,7 @@ def test_layers_that_were_not_fitted_are_ignored(fitted: Detector):
 
 
 def state_layers(detector: Detector) -> set[str]:
-    return {name.rsplit("|", 1)[0] for name in detector.state()[0]}
+    return set(detector.fitted_layers())
 
 
 def test_predicted_is_read_where_the_detector_says_so(fitted: Detector, wrap: Wrap):
@@ -425,7 +427,9 @@ def test_a_class_that_was_not_in_train(fitted: Detector, wrap: Wrap):
     z, labels = cases(n=6)
     labels[3] = 77
     if isinstance(fitted, READS_PREDICTED):
-        with pytest.raises(InputError, match=r"`predicted` of KD must be one of the classes of Train.*got \[77\]"):
+        with pytest.raises(
+            InputError, match=rf"`predicted` of {type(fitted).__name__} must be one of the classes.*got \[77\]"
+        ):
             fitted.score(wrap(z), labels)
         with pytest.raises(InputError, match=r"of shape \(6,\)"):
             fitted.score(wrap(z), labels[:3])  # and not silently three scores

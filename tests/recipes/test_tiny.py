@@ -97,3 +97,34 @@ def test_attack_curves(tmp_path: Path) -> None:
     assert "Success against the budget" in page
     assert page.count('aria-label="Success of') == len(names)
     assert run_recipe(recipe, out=tmp_path, tiny=True, changes=changes).computed == 0
+
+
+@pytest.mark.parametrize("name", ["ood-lesions", "ood-lesions-fundus"])
+def test_ood_lesions(tmp_path: Path, name: str) -> None:
+    """On phantoms: a row a size and quantity, scores of every draw, and a page with Table VI and pictures."""
+    recipe = find_recipe(name)
+    run_recipe(recipe, out=tmp_path, tiny=True)
+    table = pyarrow.csv.read_csv(tmp_path / "table.csv")
+    assert table.column_names == COLUMNS
+    rows = {(row["attack"], row["metric"]): row for row in table.to_pylist()}
+    names = ("small lesions x 2", "large lesions x 3")
+    assert {key for key in rows if key[0]} == {(n, m) for n in names for m in ("AUC", "FR", "AUC with changed")}
+    assert all(row["ci_low"] - 1e-9 <= row["value"] <= row["ci_high"] + 1e-9 for row in rows.values())
+    assert all(row["published"] is None for row in rows.values())  # not beside phantoms
+    cases = pyarrow.parquet.read_table(tmp_path / "cases.parquet").to_pylist()
+    clean = [case for case in cases if case["size"] == ""]
+    assert not any(case["changed"] for case in clean)
+    assert len(cases) == len(clean) * (1 + 2 * 2)
+    for title in names:
+        size, _, _, quantity = title.split()
+        drawn = [case for case in cases if (case["size"], case["quantity"]) == (size, int(quantity))]
+        changed = sum(case["changed"] for case in drawn)
+        assert rows[title, "FR"]["value"] == pytest.approx(100 * changed / len(drawn))
+        assert rows[title, "AUC"]["n"] == len(drawn) - changed
+        wins = [a["score"] > b["score"] for a in drawn if not a["changed"] for b in clean]
+        assert rows[title, "AUC"]["value"] == pytest.approx(100 * sum(wins) / len(wins))
+    page = (tmp_path / "report.html").read_text()
+    assert "Lesions by size and quantity" in page
+    assert page.count("with large lesions x 3") == 4
+    assert "strong enough" not in page
+    assert run_recipe(recipe, out=tmp_path, tiny=True).computed == 0

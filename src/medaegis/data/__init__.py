@@ -5,6 +5,7 @@ from __future__ import annotations
 from medaegis.data._dataset import Dataset, Note, Skipped
 from medaegis.data._decode import BadImageError, Decoded, decode_image
 from medaegis.data._fingerprint import fingerprint
+from medaegis.data._lesions import Lesioned, LesionSize, Within, add_lesions
 from medaegis.data._listing import Case, Listing
 from medaegis.data._load import load_dataset
 from medaegis.data._source_phantom import phantom_dataset
@@ -20,10 +21,14 @@ __all__ = [
     "DataWarning",
     "Dataset",
     "Decoded",
+    "LesionSize",
+    "Lesioned",
     "Listing",
     "Note",
     "Skipped",
     "Split",
+    "Within",
+    "add_lesions",
     "check_no_leak",
     "decode_image",
     "detect_source",

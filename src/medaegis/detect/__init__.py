@@ -3,8 +3,9 @@
 from medaegis.detect._detector import Detector
 from medaegis.detect._features import extract
 from medaegis.detect._guard import DetectorGuard, guard
+from medaegis.detect._hfc_score import HFCScore
 from medaegis.detect._kd import KD
 from medaegis.detect._maha import MAHA
 from medaegis.detect._names import make_detector
 
-__all__ = ["KD", "MAHA", "Detector", "DetectorGuard", "extract", "guard", "make_detector"]
+__all__ = ["KD", "MAHA", "Detector", "DetectorGuard", "HFCScore", "extract", "guard", "make_detector"]

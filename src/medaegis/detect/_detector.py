@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Self, cast
 
@@ -208,3 +208,28 @@ def check_fit(layers: dict[str, Tensor], labels: Tensor, owner: str) -> Tensor:
     rare = {int(c): int(k) for c, k in zip(classes, counts, strict=True) if k < 2}
     require(not rare, "labels", owner, "at least two cases of each class", rare)
     return classes
+
+
+def places_of(predicted: Tensor, classes: Sequence[int], z: Tensor, owner: str) -> Tensor:
+    """Place of each predicted class among the classes of Train, (n, 1), on the device of `z`.
+
+    Args:
+        predicted: classes that the network predicts, (n,).
+        classes: those of Train, in the detector's order.
+        z: features (n, d) that are scored.
+        owner: class of the detector.
+
+    Raises:
+        InputError: not one class a case, or a class that was not in Train.
+
+    Example:
+        >>> places_of(torch.tensor([7, 3]), (3, 7), torch.zeros(2, 1), "KD")
+        tensor([[1],
+                [0]])
+    """
+    require(predicted.shape == (len(z),), "predicted", owner, f"of shape ({len(z)},)", tuple(predicted.shape))
+    place = {c: i for i, c in enumerate(classes)}
+    wanted = [int(c) for c in predicted.tolist()]
+    unknown = sorted(set(wanted) - set(place))
+    require(not unknown, "predicted", owner, f"one of the classes of Train, {list(place)}", unknown)
+    return torch.tensor([place[c] for c in wanted], device=z.device, dtype=torch.int64)[:, None]

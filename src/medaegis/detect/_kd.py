@@ -7,11 +7,11 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
-from medaegis._errors import NotFittedError, require
+from medaegis._errors import NotFittedError
 from medaegis._types import Labels, PerCase
 from medaegis.density import choose_bandwidth, kernel_log_density, leave_one_out_log_density
 from medaegis.density._kernel import Bandwidth, check_bandwidth
-from medaegis.detect._detector import AnyFeatures, Detector, by_layer, check_fit, to_score
+from medaegis.detect._detector import AnyFeatures, Detector, by_layer, check_fit, places_of, to_score
 
 
 class KD(Detector):
@@ -76,17 +76,9 @@ class KD(Detector):
         self._check_fitted()
         widths = {name: next(iter(by_class.values())).shape[1] for name, by_class in self.reference_.items()}
         layers = to_score(features, widths, "KD")
-        column = None if predicted is None else self._columns(predicted, next(iter(layers.values())))
+        classes, first = next(iter(self.reference_.values())), next(iter(layers.values()))
+        column = None if predicted is None else places_of(predicted, tuple(classes), first, "KD")
         return torch.stack([self._layer(name, z, column) for name, z in layers.items()]).mean(dim=0)
-
-    def _columns(self, predicted: Tensor, z: Tensor) -> Tensor:
-        """Place of each predicted class among the classes of Train, (n, 1), on the device of `z`."""
-        require(predicted.shape == (len(z),), "predicted", "KD", f"of shape ({len(z)},)", tuple(predicted.shape))
-        place = {c: i for i, c in enumerate(next(iter(self.reference_.values())))}
-        classes = [int(c) for c in predicted.tolist()]
-        unknown = sorted(set(classes) - set(place))
-        require(not unknown, "predicted", "KD", f"one of the classes of Train, {list(place)}", unknown)
-        return torch.tensor([place[c] for c in classes], device=z.device, dtype=torch.int64)[:, None]
 
     def _layer(self, name: str, z: Tensor, column: Tensor | None) -> Tensor:
         by_class, levels, width = self.reference_[name], self.levels_[name], self.bandwidth_[name]

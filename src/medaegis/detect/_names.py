@@ -6,17 +6,18 @@ from typing import Any
 
 from medaegis._errors import require
 from medaegis.detect._detector import Detector
+from medaegis.detect._hfc_score import HFCScore
 from medaegis.detect._kd import KD
 from medaegis.detect._maha import MAHA
 
-DETECTORS: dict[str, type[Detector]] = {"KD": KD, "MAHA": MAHA}
+DETECTORS: dict[str, type[Detector]] = {"KD": KD, "MAHA": MAHA, "HFC": HFCScore}
 
 
 def make_detector(name: str, **options: Any) -> Detector:
     """A detector that is not fitted yet.
 
     Args:
-        name: "KD" or "MAHA".
+        name: "KD", "MAHA" or "HFC".
         **options: what its class takes.
 
     Raises:

@@ -5,6 +5,7 @@ from medaegis.experiment._content import Content, Row
 from medaegis.experiment._context import Context
 from medaegis.experiment._curves import CurveSettings, curve_plan
 from medaegis.experiment._hiding import HidingSettings, hiding_plan
+from medaegis.experiment._lesions import LesionSettings, lesion_plan
 from medaegis.experiment._recipe import Plan, Recipe, Settings, find_recipe, find_recipes, parse_changes
 from medaegis.experiment._run import Finished, run_recipe
 from medaegis.experiment._stage import Result, Stage
@@ -17,6 +18,7 @@ __all__ = [
     "CurveSettings",
     "Finished",
     "HidingSettings",
+    "LesionSettings",
     "Plan",
     "Recipe",
     "Result",
@@ -29,6 +31,7 @@ __all__ = [
     "find_recipe",
     "find_recipes",
     "hiding_plan",
+    "lesion_plan",
     "parse_changes",
     "run_attack_command",
     "run_recipe",

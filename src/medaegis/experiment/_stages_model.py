@@ -143,9 +143,7 @@ class AdversarialCases(Stage):
         """Drop wrong predictions, split the rest by the same rule as Train and Test."""
         cases = self.classifier.split
         data, split = cases.images.dataset(context), cases.split(context)
-        predicted = context.get(self.classifier).tensors["test_logits"].argmax(dim=1).numpy()
-        right = split.test[predicted == data.labels[split.test]]
-        _check_right(right, split.test, data)
+        right = right_cases(self.classifier, context)
         found = split_adversarial(
             right, data.labels, data.groups, train_share=self.train_share, by=cases.by, seed=self.seed
         )
@@ -166,6 +164,19 @@ class AdversarialCases(Stage):
         parts = {"Train": whole.train, "AdvTrain": found.train, "AdvTest": found.test}
         check_no_leak(parts, data.groups, by=cases.by)
         return found
+
+
+def right_cases(classifier: Classifier, context: Context) -> Index:
+    """Positions of the test cases that the classifier gets right.
+
+    Raises:
+        DataError: they are too few of a class.
+    """
+    data, test = classifier.split.images.dataset(context), classifier.split.split(context).test
+    predicted = context.get(classifier).tensors["test_logits"].argmax(dim=1).numpy()
+    right = test[predicted == data.labels[test]]
+    _check_right(right, test, data)
+    return right
 
 
 def _check_right(right: Index, test: Index, data: Dataset) -> None:

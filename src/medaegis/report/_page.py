@@ -16,6 +16,7 @@ from medaegis.report._curves import curve_findings, success_curves
 from medaegis.report._glossary import DETECTORS, glossary
 from medaegis.report._headline import headline, other_attacks
 from medaegis.report._layers import layer_panels
+from medaegis.report._lesions import lesion_findings, lesion_glossary, lesion_grid
 from medaegis.report._panels import embedding_map, histogram_groups, roc_groups
 from medaegis.report._pictures import show
 from medaegis.report._read import RunFolder, read_run
@@ -78,20 +79,25 @@ def _context(run: RunFolder) -> dict[str, Any]:
     attacks = unique(row.attack for row in table if row.attack)
     detectors = unique(row.detector for row in table if row.detector)
     metrics = unique(row.metric for row in table)
+    lesions = lesion_grid(table)
     curves = None if detectors else success_curves(table)
+    plain_table = lesions is None and curves is None
+    told = lesion_findings if lesions is not None else headline if plain_table else curve_findings
+    words = glossary(attacks, detectors, metrics) if lesions is None else lesion_glossary(metrics)
     return {
         "manifest": run.manifest,
-        "findings": headline(table) if curves is None else curve_findings(table),
-        "other_attacks": other_attacks(table) if curves is None else (),
+        "findings": told(table),
+        "other_attacks": other_attacks(table) if plain_table else (),
         "blocks": blocks(table),
         "curves": curves,
+        "lesions": lesions,
         "gallery": None if run.gallery is None else show(run.gallery),
         "histograms": histogram_groups(run),
         "rocs": roc_groups(run),
         "layers": layer_panels(run.layers),
         "map": None if run.embedding is None else embedding_map(run.embedding),
         "rows": table,
-        "glossary": glossary(attacks, detectors, metrics),
+        "glossary": words,
         "long_names": DETECTORS,
         "css": Markup(resources.files("medaegis.report").joinpath(TEMPLATES, "report.css").read_text("utf-8")),
     }

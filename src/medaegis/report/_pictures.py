@@ -137,8 +137,10 @@ def _attacked(
     column: GalleryColumn, index: int, clean: Image, image: Image, name: str, every: int
 ) -> tuple[Attacked, int]:
     gain = gain_of(column.eps)
-    picture, size = _picture(image, f"Case {name} attacked by {column.title}, budget {column.eps}", every)
-    words = f"Change made to case {name} by {column.title}, amplified {gain:g} times; middle grey is no change"
+    what = f"attacked by {column.title}, budget {column.eps}" if column.eps else f"with {column.title}"
+    picture, size = _picture(image, f"Case {name} {what}", every)
+    times = f", amplified {gain:g} times" if gain > 0 else ""
+    words = f"Change made to case {name} by {column.title}{times}; middle grey is no change"
     difference, more = _picture(amplified(clean, image, gain if gain > 0 else 1.0), words, every)
     return Attacked(
         title=column.title,

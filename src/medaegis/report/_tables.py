@@ -183,6 +183,19 @@ def cell(row: Row | None, digits: int = 1) -> Cell:
     return Cell(number(row.value, digits), interval(row, digits), n, published)
 
 
+def figure(row: Row | None) -> str:
+    """One number with its interval, its n and the published figure, as text for a terminal; "-" where there is none.
+
+    Example:
+        >>> figure(None)
+        '-'
+    """
+    if row is None:
+        return "-"
+    published = "" if row.published != row.published else f" (paper: {number(row.published)})"
+    return f"{number(row.value)} [{number(row.ci_low)}, {number(row.ci_high)}] n={row.n}{published}"
+
+
 def blocks(table: Sequence[Row]) -> tuple[Block, ...]:
     """Arrange a table as in HFC-21 Table 2: rows detectors, columns measures without and with HFC.
 

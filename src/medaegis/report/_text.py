@@ -6,13 +6,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from medaegis.report._curves import grid_text, success_curves
+from medaegis.report._lesions import lesion_text
 from medaegis.report._read import Manifest, Row, read_run
 from medaegis.report._tables import (
     SUCCESS,
     Scope,
     detectors_of,
+    figure,
     lookup,
-    number,
     scopes,
     success_metrics,
     variants_of,
@@ -35,14 +36,17 @@ def text_table(run_dir: Path) -> str:
     """
     run = read_run(run_dir)
     table = run.table
-    clean = [f"{row.metric} {_figure(row)}" for row in table if row.metric.startswith("clean")]
+    clean = [f"{row.metric} {figure(row)}" for row in table if row.metric.startswith("clean")]
     lines = [f"{table[0].dataset}, {table[0].model}: " + ", ".join(clean)] if table else []
+    note = "Percent, with 95 % bootstrap intervals; (paper: …) is the published figure."
+    told = lesion_text(table)
+    if told:
+        return "\n".join([*lines, "", *told, "", *(f"warning: {text}" for text in run.manifest.warnings), note])
     curves = None if any(row.detector for row in table) else success_curves(table)
     if curves is not None:
         lines += ["", *grid_text(curves)]
     else:
         lines += [line for scope in scopes(table) for line in ("", *_block(table, scope))]
-    note = "Percent, with 95 % bootstrap intervals; (paper: …) is the published figure."
     return "\n".join([*lines, "", *_checks(run.manifest), note])
 
 
@@ -61,16 +65,9 @@ def _block(table: Sequence[Row], scope: Scope) -> list[str]:
     lines = [f"{scope.attack} {scope.eps}".ljust(22) + "".join(name.ljust(40) for name in names)]
     for metric in success_metrics(table, scope) or (SUCCESS,):
         found = [lookup(table, scope, metric, variant=variant) for variant in variants]
-        lines.append("  " + metric.ljust(20) + "".join(" " + _figure(row).ljust(39) for row in found))
+        lines.append("  " + metric.ljust(20) + "".join(" " + figure(row).ljust(39) for row in found))
     for detector in detectors_of(table, scope):
         for metric in SHOWN:
             rows = [lookup(table, scope, metric, detector, variant) for variant in variants]
-            lines.append("  " + f"{detector} {metric}".ljust(20) + "".join(_figure(row).ljust(40) for row in rows))
+            lines.append("  " + f"{detector} {metric}".ljust(20) + "".join(figure(row).ljust(40) for row in rows))
     return [line.rstrip() for line in lines]
-
-
-def _figure(row: Row | None) -> str:
-    if row is None:
-        return "-"
-    published = "" if row.published != row.published else f" (paper: {number(row.published)})"
-    return f"{number(row.value)} [{number(row.ci_low)}, {number(row.ci_high)}] n={row.n}{published}"
