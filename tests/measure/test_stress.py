@@ -44,7 +44,7 @@ def test_exact_by_hand() -> None:
     assert second.before.tolist() == pytest.approx([0.5, 0.98, 0.0])
     assert second.down.tolist() == pytest.approx([0.5 - 2 * eps, 0.98 - 2 * eps, 0.0])
     assert second.up.tolist() == pytest.approx([0.5 + 2 * eps, 1.0, 0.0])  # the ReLU of the last one is silent
-    assert second.zero_up.tolist() == [0, 0, 4]
+    assert second.zero_up.tolist() == [0, 3, 4]  # a black pixel silences the first ReLU, and stays
     assert first.raised.tolist() == pytest.approx([2 * eps] * 3)
     assert first.lowered.tolist() == pytest.approx([2 * eps, 0.02, 2 * eps])
 
