@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -13,7 +13,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from medaegis._errors import require
-from medaegis.attack import Attack, AttackResult, bim, cw_linf, fgsm, mim, parse_fraction, pgd, run_attack
+from medaegis.attack import Attack, bim, cw_linf, fgsm, mim, noise, parse_fraction, pgd, run_attack
 from medaegis.experiment._content import Content
 from medaegis.experiment._context import Context
 from medaegis.experiment._network_settings import Budget
@@ -28,6 +28,10 @@ from medaegis.models import PENULTIMATE
 
 ATTACKS = ("FGSM", "BIM", "MIM", "PGD", "CW")
 """Those of HFC-23 Fig. 3, in its order."""
+CONTROL = "Noise"
+"""Random changes of the same budget: how alike changes are, and how far along the weights, without any gradient."""
+SHOWN = (*ATTACKS, CONTROL)
+_OWN_SEED = 1000
 
 
 class DirectionSettings(SeveralSettings):
@@ -61,17 +65,17 @@ def iterations(steps: int) -> tuple[int, ...]:
 
 
 def attacks_of(eps: float, steps: int) -> dict[str, Attack]:
-    """The attacks of Fig. 3 and the iterates of BIM, by name.
+    """The attacks of Fig. 3, the control and the iterates of BIM, by name.
 
     BIM draws nothing, so a run of fewer steps of the same size ends at the whole run's own iterate.
 
     Example:
         >>> list(attacks_of(1 / 256, 10))
-        ['FGSM', 'BIM', 'MIM', 'PGD', 'CW', 'BIM 2', 'BIM 4', 'BIM 6', 'BIM 8']
+        ['FGSM', 'BIM', 'MIM', 'PGD', 'CW', 'Noise', 'BIM 2', 'BIM 4', 'BIM 6', 'BIM 8']
     """
     loop = {name: make(eps, steps=steps) for name, make in zip(ATTACKS[1:], (bim, mim, pgd, cw_linf), strict=True)}
     parts = {f"BIM {t}": bim(eps, steps=t, step_size=2 * eps / steps) for t in iterations(steps)[:-1]}
-    return {"FGSM": fgsm(eps)} | loop | parts
+    return {"FGSM": fgsm(eps)} | loop | {CONTROL: noise(eps)} | parts
 
 
 @dataclass(frozen=True)
@@ -79,6 +83,8 @@ class Moved(Stage):
     """Changes of the penultimate features under every attack, on images of Test that the classifier gets right.
 
     Two classes give two targets, each with the images of the other class; more give target 0, with all other images.
+    Each attack has random starts of its own: from the same start, CW and PGD are one and the same attack on two
+    classes, since the gradients of margin and cross-entropy differ by a positive factor only (HFC-23 eq. 8).
 
     Args:
         classifier: what is attacked.
@@ -112,8 +118,11 @@ class Moved(Stage):
             device = next(model.parameters()).device
             errors.append(closed_form_error(model, z.to(device), wanted.to(device)))
             tensors[f"{target}.index"] = torch.as_tensor(index)
-            for name, attack in attacks_of(float(parse_fraction(self.eps, "recipe")), self.steps).items():
-                tensors |= {f"{target}.{name}.{k}": v for k, v in self._moved(attack, model, x, y, wanted, context).items()}
+            attacks = attacks_of(float(parse_fraction(self.eps, "recipe")), self.steps)
+            for i, (name, attack) in enumerate(attacks.items()):
+                draws = torch.Generator().manual_seed(self.seed + _OWN_SEED * i)
+                moved = _moved(attack, model, Aimed(x, y, wanted), draws, context)
+                tensors |= {f"{target}.{name}.{key}": value for key, value in moved.items()}
         return Result(tensors, {"closed_form_error": errors, "targets": list(targets_of(len(tensors["weight"])))})
 
     def _index(self, target: int, context: Context) -> NDArray[np.int64]:
@@ -126,21 +135,25 @@ class Moved(Stage):
         require(len(good) >= 2, "classifier", "recipe", rule, len(good), fix)
         return good[spread(data.labels[good], self.n)]
 
-    def _moved(
-        self, attack: Attack, model: nn.Module, x: Tensor, y: Tensor, wanted: Tensor, context: Context
-    ) -> dict[str, Tensor]:
-        made: AttackResult = run_attack(
-            attack,
-            model,
-            x,
-            y,
-            target=wanted,
-            generator=torch.Generator().manual_seed(self.seed),
-            batch_size=context.batch_size,
-            progress=context.progress,
-        )
-        kept = {"fooled": made.fooled, "stuck": made.stuck, "steps": made.steps}
-        return {"change": value_change(model, x, made.x, batch_size=context.batch_size)} | kept
+
+class Aimed(NamedTuple):
+    """Images with their classes and the classes that the attacker wants."""
+
+    x: Tensor
+    y: Tensor
+    target: Tensor
+
+
+def _moved(
+    attack: Attack, model: nn.Module, aimed: Aimed, generator: torch.Generator, context: Context
+) -> dict[str, Tensor]:
+    shared: dict[str, Any] = {"batch_size": context.batch_size}
+    x, y, target = aimed
+    made = run_attack(
+        attack, model, x, y, target=target, generator=generator, progress=context.progress, **shared
+    )
+    kept = {"fooled": made.fooled, "stuck": made.stuck, "steps": made.steps}
+    return {"change": value_change(model, x, made.x, **shared)} | kept
 
 
 def targets_of(classes: int) -> tuple[int, ...]:

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from medaegis.experiment._content import Content, Row, percent
 from medaegis.experiment._context import Context
-from medaegis.experiment._direction import ATTACKS, DirectionPlan, Moved, Pair, iterations
+from medaegis.experiment._direction import ATTACKS, SHOWN, DirectionPlan, Moved, Pair, iterations
 from medaegis.experiment._several import clean_rows, set_title, several_facts
 from medaegis.experiment._weakness import Check, Outcome, adaptive_check, alive, not_below
 from medaegis.measure import change_correlation, consistent_channels, head_direction, share, similarity
@@ -102,7 +102,7 @@ def scenarios(plan: DirectionPlan, context: Context) -> Iterator[Scenario]:
 
 def _order(changes: dict[str, Tensor], steps: int) -> list[str]:
     """The stored names as attacks first, then iterates; the store sorts by text."""
-    wanted = [*ATTACKS, *(f"BIM {t}" for t in iterations(steps)[:-1])]
+    wanted = [*SHOWN, *(f"BIM {t}" for t in iterations(steps)[:-1])]
     return [name for name in wanted if name in changes]
 
 
@@ -110,13 +110,13 @@ def _families(plan: DirectionPlan) -> dict[str, dict[str, str]]:
     """By metric, the names shown and the changes behind them."""
     steps = iterations(plan.settings.steps)
     iterates = {str(t): f"BIM {t}" for t in steps[:-1]} | {str(steps[-1]): "BIM"}
-    return {AMONG_ATTACKS: {name: name for name in ATTACKS}, AMONG_ITERATIONS: iterates}
+    return {AMONG_ATTACKS: {name: name for name in SHOWN}, AMONG_ITERATIONS: iterates}
 
 
 def _success(scenario: Scenario, where: dict[str, Any], context: Context) -> list[Row]:
     tensors = context.get(scenario.run).tensors
     figures = {
-        name: share(tensors[f"{scenario.target}.{name}.fooled"].numpy(), groups=scenario.groups) for name in ATTACKS
+        name: share(tensors[f"{scenario.target}.{name}.fooled"].numpy(), groups=scenario.groups) for name in SHOWN
     }
     return [
         Row(**where, attack=name, metric="Adv. Acc", **percent(figure), published=None)
@@ -128,7 +128,7 @@ def _correlations(scenario: Scenario, where: dict[str, Any]) -> list[Row]:
     if scenario.direction is None:
         return []
     rows: list[Row] = []
-    for name in ATTACKS:
+    for name in SHOWN:
         found = change_correlation(scenario.changes[name], scenario.direction, groups=scenario.groups)
         for metric, figure in (("Pearson correlation", found.pearson), ("Spearman correlation", found.spearman)):
             rows.append(Row(**where, attack=name, metric=metric, **percent(figure), published=None))

@@ -177,7 +177,7 @@ def similarity(
         whole = whole[:, :, channels]
     length = whole.norm(dim=2, keepdim=True)
     unit = whole / torch.where(length > 0, length, torch.nan)
-    cosines = unit @ unit.transpose(1, 2)
+    cosines = (unit @ unit.transpose(1, 2)).clamp(-1, 1)
     table = cosines.numpy(force=True)
     m = len(changes)
     rows = tuple(

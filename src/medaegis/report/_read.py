@@ -183,7 +183,7 @@ class Gallery:
 
 @dataclass(frozen=True, eq=False)
 class Embedding:
-    """embedding.parquet: one dot a case and group."""
+    """embedding.parquet: one dot a case and group; channels.parquet: one dot a channel and data set."""
 
     x: Floats
     y: Floats
@@ -199,6 +199,7 @@ class RunFolder:
     cases: Cases
     gallery: Gallery | None
     embedding: Embedding | None
+    channels: Embedding | None = None
 
 
 def read_run(run_dir: Path) -> RunFolder:
@@ -226,6 +227,7 @@ def read_run(run_dir: Path) -> RunFolder:
         cases=_read_cases(run_dir / "cases.parquet") if manifest.scores else _no_cases(),
         gallery=_read_gallery(run_dir),
         embedding=_read_embedding(run_dir / "embedding.parquet"),
+        channels=_read_embedding(run_dir / "channels.parquet"),
     )
 
 

@@ -6,7 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from medaegis.report._curves import grid_text, success_curves
+from medaegis.report._direction import direction_tables
 from medaegis.report._read import Manifest, Row, read_run
+from medaegis.report._stress import stress_tables
+from medaegis.report._study import tables_text
 from medaegis.report._tables import (
     SUCCESS,
     Scope,
@@ -35,6 +38,10 @@ def text_table(run_dir: Path) -> str:
     """
     run = read_run(run_dir)
     table = run.table
+    studied = stress_tables(table) or direction_tables(table)
+    if studied:
+        note = "95 % bootstrap intervals in brackets; what the figures are stands above each table."
+        return "\n".join([*tables_text(table, studied), "", *_checks(run.manifest), note])
     clean = [f"{row.metric} {_figure(row)}" for row in table if row.metric.startswith("clean")]
     lines = [f"{table[0].dataset}, {table[0].model}: " + ", ".join(clean)] if table else []
     curves = None if any(row.detector for row in table) else success_curves(table)
