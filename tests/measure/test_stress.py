@@ -15,9 +15,7 @@ from medaegis.models import build_model
 
 def two_layers() -> nn.Sequential:
     """relu(2 x), then relu(1 - that): the second layer falls where the first one rises."""
-    net = nn.Sequential(
-        nn.Conv2d(1, 1, 1), nn.ReLU(), nn.Conv2d(1, 1, 1), nn.ReLU(), nn.Flatten(), nn.Linear(4, 2)
-    )
+    net = nn.Sequential(nn.Conv2d(1, 1, 1), nn.ReLU(), nn.Conv2d(1, 1, 1), nn.ReLU(), nn.Flatten(), nn.Linear(4, 2))
     with torch.no_grad():
         for layer, (weight, bias) in zip((net[0], net[2]), ((2.0, 0.0), (-1.0, 1.0)), strict=True):
             layer.weight.fill_(weight)

@@ -18,7 +18,9 @@ def normal(*shape: int, seed: int = 0) -> torch.Tensor:
 
 
 def test_value_change_is_what_enters_the_head() -> None:
-    net = nn.Sequential(nn.Conv2d(1, 2, 1, bias=False), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(2, 2))
+    net = nn.Sequential(
+        nn.Conv2d(1, 2, 1, bias=False), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(2, 2)
+    )
     with torch.no_grad():
         net[0].weight.copy_(torch.tensor([3.0, -3.0]).reshape(2, 1, 1, 1))
     x, moved = torch.full((2, 1, 2, 2), 0.25), torch.full((2, 1, 2, 2), 0.5)

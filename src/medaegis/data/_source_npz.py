@@ -1,4 +1,4 @@
-"""One .npz file with images and labels as arrays: MedMNIST's layout, and the x_train, y_train layout of CIFAR copies."""
+"""One .npz file with images and labels as arrays: MedMNIST's layout, and x_train, y_train as copies of CIFAR have."""
 
 from __future__ import annotations
 
@@ -77,15 +77,16 @@ def npz_dataset(root: Path, frame: Frame, *, limit: int | None = None) -> Datase
     names, labels = _names(parts), np.concatenate([part.labels for part in parts])
     chosen = _limited(names, labels, limit)
     raw = [image for part in parts for image in part.images]
-    merged = merge_groups([names[i] for i in chosen], [hashlib.blake2b(raw[i].tobytes()).digest() for i in chosen])
-    notes = [Note(names[chosen[i]], f"same content as {names[chosen[j]]}: taken as one patient") for i, j in merged.first.items()]
+    kept = [names[i] for i in chosen]
+    merged = merge_groups(kept, [hashlib.blake2b(raw[i].tobytes()).digest() for i in chosen])
+    notes = [Note(kept[i], f"same content as {kept[j]}: taken as one patient") for i, j in merged.first.items()]
     return Dataset(
         np.stack([_framed(raw[i], frame) for i in chosen]),
         labels[chosen],
         classes,
-        tuple(names[i] for i in chosen),
+        tuple(kept),
         merged.groups,
-        tuple(names[i].split("/")[0] for i in chosen),
+        tuple(name.split("/")[0] for name in kept),
         notes=tuple(notes),
     )
 
@@ -152,7 +153,7 @@ def _class_names(
         return tuple(f"class {i}" for i in range(count))
     names = tuple(str(name) for name in arrays["class_names"].reshape(-1))
     if len(names) < count:
-        raise DataError(f"`class_names` in {file} must name all {count} classes, got {names[:8]}. Add the missing ones.")
+        raise DataError(f"`class_names` in {file} must name all {count} classes, got {names[:8]}. Add the others.")
     return names
 
 

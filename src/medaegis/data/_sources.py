@@ -51,7 +51,8 @@ def detect_source(root: str | Path) -> str:
             return name
     raise DataError(
         f"{folder} must have a layout that is known: a folder for each class (also below train/, val/, test/), "
-        f"train.csv with images, or one .npz file; got {_contents(folder)}. Point to the folder that holds the class folders."
+        f"train.csv with images, or one .npz file; got {_contents(folder)}. "
+        "Point to the folder that holds the class folders."
     )
 
 

@@ -149,9 +149,7 @@ def _moved(
 ) -> dict[str, Tensor]:
     shared: dict[str, Any] = {"batch_size": context.batch_size}
     x, y, target = aimed
-    made = run_attack(
-        attack, model, x, y, target=target, generator=generator, progress=context.progress, **shared
-    )
+    made = run_attack(attack, model, x, y, target=target, generator=generator, progress=context.progress, **shared)
     kept = {"fooled": made.fooled, "stuck": made.stuck, "steps": made.steps}
     return {"change": value_change(model, x, made.x, **shared)} | kept
 

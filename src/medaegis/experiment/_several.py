@@ -117,14 +117,16 @@ _TEXTS = ("source", "root", "fingerprint")
 def _facts_of(classifier: Classifier, context: Context) -> dict[str, Any]:
     images = classifier.split.images
     data = images.dataset(context)
-    sizes: dict[str, int | str] = {name: len(index) for name, index in classifier.split.split(context)._asdict().items()}
+    parts = classifier.split.split(context)._asdict()
+    sizes: dict[str, int | str] = {name: len(index) for name, index in parts.items()}
     return data_facts(images, data, sizes) | {"remarks": notes_of(data) + _weak(classifier, data.labels, context)}
 
 
 def _weak(classifier: Classifier, labels: np.ndarray[Any, np.dtype[np.int64]], context: Context) -> list[str]:
     """A warning where the classifier is no better than naming the most frequent class."""
     test = labels[classifier.split.split(context).test]
-    accuracy, usual = context.get(classifier).info["test"]["clean accuracy"][0], 100 * np.bincount(test).max() / len(test)
+    accuracy = context.get(classifier).info["test"]["clean accuracy"][0]
+    usual = 100 * np.bincount(test).max() / len(test)
     if accuracy > usual:
         return []
     return [

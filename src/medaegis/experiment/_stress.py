@@ -23,6 +23,8 @@ from medaegis.experiment._stages_model import Classifier
 from medaegis.experiment._weakness import spread
 from medaegis.measure import LayerStress, stress_test
 
+_KEPT = LayerStress._fields[1:]
+
 
 class StressSettings(SeveralSettings):
     """What the stress test is made of; every field can be set with `--set field=value`.
@@ -83,15 +85,14 @@ class Stressed(Stage):
             batch_size=context.batch_size,
             progress=context.progress,
         )
-        tensors = {f"{i}.{name}": value for i, one in enumerate(found) for name, value in one._asdict().items() if name != "layer"}
+        tensors = {f"{i}.{name}": getattr(one, name) for i, one in enumerate(found) for name in _KEPT}
         return Result(tensors, {"layers": [one.layer for one in found]})
 
     def layers(self, context: Context) -> tuple[LayerStress, ...]:
         """The stored outcome, layer by layer."""
         tensors, info = context.get(self)
-        names = [name for name in LayerStress._fields if name != "layer"]
         return tuple(
-            LayerStress(layer, *(tensors[f"{i}.{name}"] for name in names)) for i, layer in enumerate(info["layers"])
+            LayerStress(layer, *(tensors[f"{i}.{name}"] for name in _KEPT)) for i, layer in enumerate(info["layers"])
         )
 
 

@@ -113,5 +113,5 @@ def _more_budget(plan: StressPlan, context: Context) -> Check:
                 pairs += 2
     if not pairs:
         return not_run(name, "there is one budget only")
-    text = f"In {pairs - falls} of {pairs} comparisons (data sets, layers, down and up) the larger budget gets further; "
-    return Check(name, falls == 0, text + "all must.")
+    text = f"In {pairs - falls} of {pairs} comparisons (data sets, layers, down and up) the larger budget gets further"
+    return Check(name, falls == 0, f"{text}; all must.")

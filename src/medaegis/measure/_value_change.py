@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -103,17 +103,16 @@ def change_correlation(
     def means(counts: Weights) -> Array:
         return counts @ moved / counts.sum(axis=1, keepdims=True)
 
-    found = [
-        bootstrap(lambda counts: _pearson(means(counts), along), len(moved), groups=groups, seed=seed, draws=draws),
-        bootstrap(
-            lambda counts: _pearson(rankdata(means(counts), axis=1), rankdata(along)),
-            len(moved),
-            groups=groups,
-            seed=seed,
-            draws=draws,
-        ),
-    ]
-    return Correlation(*found)
+    ranks = rankdata(along)
+
+    def by_value(counts: Weights) -> Array:
+        return _pearson(means(counts), along)
+
+    def by_rank(counts: Weights) -> Array:
+        return _pearson(rankdata(means(counts), axis=1), ranks)
+
+    shared: dict[str, Any] = {"groups": groups, "seed": seed, "draws": draws}
+    return Correlation(*(bootstrap(figure, len(moved), **shared) for figure in (by_value, by_rank)))
 
 
 def _pearson(rows: Array, along: Array) -> Array:
@@ -180,7 +179,5 @@ def similarity(
     cosines = (unit @ unit.transpose(1, 2)).clamp(-1, 1)
     table = cosines.numpy(force=True)
     m = len(changes)
-    rows = tuple(
-        tuple(mean(table[:, i, j], groups=groups, seed=seed, draws=draws) for j in range(m)) for i in range(m)
-    )
+    rows = tuple(tuple(mean(table[:, i, j], groups=groups, seed=seed, draws=draws) for j in range(m)) for i in range(m))
     return Similarity(tuple(changes), rows, cosines)

@@ -18,7 +18,7 @@ FAMILIES = {"similarity of attacks": "attacks", "similarity of iterations": "ite
 CONTROL = "Noise"
 SCATTER = (
     "One dot a channel of the penultimate layer: across, the weight towards the wanted class minus that towards the "
-    "other; upwards, the mean change of the channel under BIM. Equation 8 gives the direction of the loss’s own pull; "
+    "other; upwards, the mean change of the channel under BIM. Equation 8 says where the loss itself pulls a channel; "
     "that pixels can follow it is what the drawing shows."
 )
 MATRICES = (
@@ -51,7 +51,9 @@ def direction_study(table: Sequence[Row], channels: Embedding | None) -> Study |
     )
     groups = [StudyGroup("Change against weight difference", SCATTER, (FIT,), scatter)] if scatter else []
     groups.append(StudyGroup("Likeness among attacks and iterations", MATRICES, (), matrices))
-    note = "Correlations and cosines are between −1 and 1 in sentences and drawings, and in hundredths in the tables."
+    note = (
+        "Correlations and cosines are between \u22121 and 1 in sentences and drawings, and in hundredths in the tables."
+    )
     return Study("Where attacks push features", note, findings(table), tuple(groups), direction_tables(table))
 
 
@@ -177,4 +179,5 @@ def _likeness(rows: Sequence[Row], metric: str) -> str:
     )
     if not control:
         return f"{text}."
-    return f"{text}; between any attack and noise, at most {_unit(max(control, key=lambda r: r.value))}."
+    ends = [_unit(pick(control, key=lambda r: r.value)) for pick in (min, max)]
+    return f"{text}; between an attack and noise, from {ends[0]} to {ends[1]}."

@@ -45,9 +45,9 @@ METRICS = {
     "+100 is twice as large, \u2212100 is silence.",
     "activation before": "Mean activation of a layer on clean images, over all channels and places, in hundredths.",
     "activation after": "The same on the attacked images, in hundredths.",
-    "activation difference": "How far the mean activation went the way asked, in hundredths; the papers\u2019 Difference.",
-    "Pearson correlation": "How well the mean change of each penultimate feature follows the difference of its weights to "
-    "the two classes, in hundredths: 100 is a straight line, 0 none.",
+    "activation difference": "How far the mean activation went the way asked, in hundredths (the papers: Difference).",
+    "Pearson correlation": "How well the mean change of each penultimate feature follows the difference of its weights "
+    "to the two classes, in hundredths: 100 is a straight line, 0 none.",
     "Spearman correlation": "The same for ranks: 100 where a larger difference always goes with a larger change.",
     "similarity of attacks": "Mean cosine between the changes of the penultimate features that two attacks make on the "
     "same case, in hundredths: 100 is the same direction.",

@@ -45,7 +45,7 @@ def stress_study(table: Sequence[Row]) -> Study | None:
     rows = [r for r in table if r.metric == RATIO]
     if not rows:
         return None
-    note = "A change ratio is the change of a layer’s mean activation in percent of its clean mean."
+    note = "A change ratio is the change of a layer\u2019s mean activation in percent of its clean mean."
     groups = tuple(_group(rows, eps, i) for i, eps in enumerate(budgets(rows)))
     return Study("Change by block", note, findings(table), groups, stress_tables(table))
 
@@ -144,16 +144,21 @@ def _finding(rows: Sequence[Row]) -> Finding:
     title = f"Stress test with a budget of {rows[0].eps} ({rows[0].model})"
     if not ends["up"] or not ends["down"]:
         return Finding(title, "The mean activation of the last block is zero on clean images: it has no ratio.", ())
-    lead = f"At the last block, the mean activation can be raised by {_listed(ends['up'])}."
-    return Finding(title, lead, (f"It can be lowered by {_listed(ends['down'])}.", *_compared(ends)))
+    lead = f"At the last block, the mean activation can be raised by {_listed(ends['up'], 1)}."
+    return Finding(title, lead, (f"It can be lowered by {_listed(ends['down'], -1)}.", *_compared(ends)))
 
 
-def _listed(rows: Sequence[Row]) -> str:
-    parts = [
-        f"{number(abs(r.value))}\u00a0% [{number(min(abs(r.ci_low), abs(r.ci_high)))}, "
-        f"{number(max(abs(r.ci_low), abs(r.ci_high)))}] on {r.dataset} (n\u00a0=\u00a0{r.n})"
-        for r in rows
-    ]
+def _turned(row: Row, sign: int) -> tuple[float, float, float]:
+    """Value and interval of a change, counted in the direction that was asked for."""
+    low, high = sorted((sign * row.ci_low, sign * row.ci_high))
+    return sign * row.value, low, high
+
+
+def _listed(rows: Sequence[Row], sign: int) -> str:
+    parts: list[str] = []
+    for row in rows:
+        value, low, high = (number(end) for end in _turned(row, sign))
+        parts.append(f"{value}\u00a0% [{low}, {high}] on {row.dataset} (n\u00a0=\u00a0{row.n})")
     return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
 
 
@@ -161,14 +166,15 @@ def _compared(ends: dict[str, list[Row]]) -> tuple[str, ...]:
     """Which data set's features go furthest, where the intervals tell."""
     if len(ends["up"]) < 2:
         return ()
-    said: list[str] = []
-    for way, rows in ends.items():
-        first, second = sorted(rows, key=lambda r: -abs(r.value))[:2]
-        near, far = min(abs(first.ci_low), abs(first.ci_high)), max(abs(second.ci_low), abs(second.ci_high))
-        if near > far:
-            said.append(f"Features of {first.dataset} can be {WAYS[way]} furthest; its interval lies above the others.")
-        else:
-            said.append(
-                f"The intervals of {first.dataset} and {second.dataset} overlap: which can be {WAYS[way]} further is open."
-            )
+    said = [_furthest(ends[way], way, sign) for way, sign in (("up", 1), ("down", -1))]
     return (*said, "One network a data set was trained, so the intervals do not cover a training with another seed.")
+
+
+def _furthest(rows: Sequence[Row], way: str, sign: int) -> str:
+    ordered = sorted(rows, key=lambda row: -_turned(row, sign)[0])
+    first, others = ordered[0], ordered[1:]
+    near = [row.dataset for row in others if _turned(row, sign)[2] >= _turned(first, sign)[1]]
+    if not near:
+        return f"Features of {first.dataset} can be {WAYS[way]} furthest; its interval lies above the others."
+    names = " and ".join([first.dataset, *near])
+    return f"Which can be {WAYS[way]} furthest is open: the intervals of {names} overlap."

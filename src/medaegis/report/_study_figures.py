@@ -12,6 +12,7 @@ from medaegis.report._figures import INK, Stroke, drawing, line_style, svg_text
 from medaegis.report._read import Floats
 
 LOGARITHMIC_BEYOND = 300.0  # percent from which the axis of a ratio is compressed above 100
+WHITE_BEYOND = 0.85  # cosine from which its square is too dark for dark text
 DOT = "#0072B2"
 FIT = Stroke("straight line fitted by least squares", "#D55E00", (), 1.6)
 
@@ -115,10 +116,12 @@ def matrix_svg(names: Sequence[str], values: Floats, *, name: str, alt: str) -> 
     """
     size = 0.9 + 0.52 * len(names)
     with drawing(size, size) as (figure, axes):
-        axes.pcolormesh(np.ma.masked_invalid(np.clip(values, 0, 1)), cmap="Blues", vmin=0, vmax=1.25, edgecolors="white")
+        shades = np.ma.masked_invalid(np.clip(values, 0, 1))
+        axes.pcolormesh(shades, cmap="Blues", vmin=0, vmax=1.25, edgecolors="white")
         for (i, j), value in np.ndenumerate(values):
             text = f"{value:z.2f}".replace("-", "\u2212") if np.isfinite(value) else "n/a"
-            axes.text(j + 0.5, i + 0.5, text, ha="center", va="center", fontsize=8, color="white" if value > 0.85 else INK)
+            colour = "white" if value > WHITE_BEYOND else INK
+            axes.text(j + 0.5, i + 0.5, text, ha="center", va="center", fontsize=8, color=colour)
         places = np.arange(len(names)) + 0.5
         axes.set_xticks(places.tolist(), labels=list(names))
         axes.set_yticks(places.tolist(), labels=list(names))
