@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import json
 import os
+import tomllib
 from pathlib import Path
 
 import pyarrow.csv
 import pyarrow.parquet
 import pytest
 
-from medaegis.experiment import find_recipe, run_recipe
+from medaegis.experiment import Recipe, find_recipe, run_recipe
+from medaegis.report import text_table
+from medaegis_recipes.gradient_direction import recipe as gradient_direction
+from medaegis_recipes.stress_test import recipe as stress_test
 
 COLUMNS = [
     "dataset",
@@ -97,3 +101,46 @@ def test_attack_curves(tmp_path: Path) -> None:
     assert "Success against the budget" in page
     assert page.count('aria-label="Success of') == len(names)
     assert run_recipe(recipe, out=tmp_path, tiny=True, changes=changes).computed == 0
+
+
+def check_study(recipe: Recipe, out: Path, drawings: int) -> list[dict]:
+    """Run twice; the table, the page with that many drawings, and nothing computed again."""
+    run_recipe(recipe, out=out, tiny=True)
+    table = pyarrow.csv.read_csv(out / "table.csv")
+    assert table.column_names == COLUMNS
+    rows = table.to_pylist()
+    assert all(row["ci_low"] - 1e-9 <= row["value"] <= row["ci_high"] + 1e-9 for row in rows)
+    page = (out / "report.html").read_text()
+    assert page.count('class="plot"') == drawings
+    manifest = json.loads((out / "manifest.json").read_text())
+    assert all(check["passed"] is not False for check in manifest["checks"])
+    assert run_recipe(recipe, out=out, tiny=True).computed == 0
+    assert (out / "cases.csv").stat().st_size > 100
+    assert "change" in text_table(out).lower()
+    return rows
+
+
+def test_stress_test(tmp_path: Path) -> None:
+    """Two phantoms: every block, both ways, at both budgets."""
+    rows = check_study(stress_test, tmp_path, drawings=4)
+    ratios = [row for row in rows if row["metric"] == "change ratio"]
+    assert len(ratios) == 2 * 5 * 2 * 2
+    assert all((row["value"] > 0) == row["attack"].startswith("up") for row in ratios)
+    assert {row["metric"] for row in rows} >= {"activation before", "activation after", "activation difference"}
+
+
+def test_gradient_direction(tmp_path: Path) -> None:
+    """One phantom: both targets, a scatter plot and two matrices each."""
+    rows = check_study(gradient_direction, tmp_path, drawings=6)
+    pearson = [row["value"] for row in rows if (row["metric"], row["attack"]) == ("Pearson correlation", "BIM")]
+    assert len(pearson) == 2
+    assert min(pearson) > 30  # the direction that equation 8 gives
+    assert (tmp_path / "channels.parquet").is_file()
+
+
+def test_every_recipe_is_announced() -> None:
+    """`medaegis list` finds recipes by the entry points of pyproject.toml."""
+    root = Path(__file__).parents[2]
+    announced = tomllib.loads((root / "pyproject.toml").read_text())["project"]["entry-points"]["medaegis.recipes"]
+    files = [file.stem for file in (root / "recipes" / "medaegis_recipes").glob("*.py") if file.stem != "__init__"]
+    assert sorted(announced.values()) == sorted(f"medaegis_recipes.{stem}:recipe" for stem in files)

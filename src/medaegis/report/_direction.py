@@ -45,9 +45,10 @@ def direction_study(table: Sequence[Row], channels: Embedding | None) -> Study |
     sets = unique(r.dataset for r in rows)
     scatter = () if channels is None else _scatter(table, channels)
     matrices = tuple(
-        _matrix([r for r in rows if (r.dataset, r.metric) == (name, metric)], f"cosine-{i}-{j}")
+        _matrix(own, f"cosine-{i}-{j}")
         for i, name in enumerate(sets)
         for j, metric in enumerate(FAMILIES)
+        if (own := [r for r in rows if (r.dataset, r.metric) == (name, metric)])
     )
     groups = [StudyGroup("Change against weight difference", SCATTER, (FIT,), scatter)] if scatter else []
     groups.append(StudyGroup("Likeness among attacks and iterations", MATRICES, (), matrices))
@@ -153,7 +154,7 @@ def findings(table: Sequence[Row]) -> tuple[Finding, ...]:
 
 def _finding(rows: Sequence[Row]) -> Finding:
     title = f"{rows[0].dataset} ({rows[0].model}, budget {rows[0].eps})"
-    likeness = tuple(_likeness(rows, metric) for metric in FAMILIES)
+    likeness = tuple(_likeness(rows, metric) for metric in unique(r.metric for r in rows if r.metric in FAMILIES))
     found = {r.attack: r for r in rows if r.metric == "Pearson correlation"}
     if "BIM" not in found:
         lead = "Only channels whose weight towards the wanted class is the largest (Consistent) are counted here."

@@ -73,7 +73,7 @@ def tables_text(table: Sequence[Row], tables: Sequence[StudyTable]) -> list[str]
 def _grid_lines(grid: Grid) -> list[str]:
     heads = [f"{column.metric} {variant}".strip() for column in grid.columns for variant in column.variants]
     wide = [max(26, len(head) + 2) for head in heads]
-    start = 2 + max(len(grid.corner), *(len(line.name) for line in grid.lines))
+    start = 2 + max([len(grid.corner), *(len(line.name) for line in grid.lines)])
     rows = [(grid.corner, heads)] + [
         (line.name, [f"{cell.value} {cell.interval}".strip() for cell in line.cells]) for line in grid.lines
     ]
