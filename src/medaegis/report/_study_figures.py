@@ -12,6 +12,7 @@ from medaegis.report._figures import INK, Stroke, drawing, line_style, svg_text
 from medaegis.report._read import Floats
 
 LOGARITHMIC_BEYOND = 300.0  # percent from which the axis of a ratio is compressed above 100
+TICKS = (0, 50, 100, 200, 500, 1000, 2000, 5000, 10000, 20000, 50000)
 WHITE_BEYOND = 0.85  # cosine from which its square is too dark for dark text
 DOT = "#0072B2"
 FIT = Stroke("straight line fitted by least squares", "#D55E00", (), 1.6)
@@ -52,6 +53,9 @@ def profile_svg(profiles: Sequence[Profile], layers: Sequence[str], *, name: str
         largest = max((abs(v) for profile in profiles for v in profile.value if v == v), default=0.0)
         if largest > LOGARITHMIC_BEYOND:
             axes.set_yscale("symlog", linthresh=100.0)
+            ticks = [tick for tick in TICKS if tick <= 2 * largest]
+            axes.set_yticks(ticks, labels=[f"{tick:,}" for tick in ticks])
+            axes.minorticks_off()
         axes.set_xticks(places.tolist(), labels=[short_layer(layer) for layer in layers], rotation=60, ha="right")
         axes.set(xlabel="last activation of each block", ylabel="change (%)")
         return svg_text(figure, name, alt)
