@@ -39,8 +39,9 @@ recipe = Recipe(
             "HFC-21 Table 1, last activation of ResNet-50: Fundoscopy .375 before, .098 after down (-74 %), 2.048 "
             "after up (+446 %); CIFAR-10 .190, .148 (-22 %), .264 (+39 %).",
             "The papers state 1/256 (preprint, HFC-23) and 8/256 (HFC-21) for the same table; both are run.",
-            "Fundoscopy is IDRiD (507 images) and Chest X-ray and CIFAR-10 are subsets; as many epochs for each, so "
-            "the larger sets have more training steps. CIFAR-10 has ten classes, the others two.",
+            "Fundoscopy is IDRiD (507 images) and Chest X-ray and CIFAR-10 are subsets. At most 30 epochs for each, "
+            "fewer where the validation loss stops falling, so the sets differ in training steps; CIFAR-10 has ten "
+            "classes, the others two.",
         ),
     ),
     tiny={"sets": ("phantom-chest", "phantom-fundus"), "cases": 60, "size": 32, "epochs": 3, "images": 8, "steps": 3},

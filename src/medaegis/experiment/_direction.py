@@ -31,6 +31,9 @@ ATTACKS = ("FGSM", "BIM", "MIM", "PGD", "CW")
 CONTROL = "Noise"
 """Random changes of the same budget: how alike changes are, and how far along the weights, without any gradient."""
 SHOWN = (*ATTACKS, CONTROL)
+AMONG_ATTACKS = "similarity of attacks"
+AMONG_ITERATIONS = "similarity of iterations"
+PAPER_STEPS = 10
 _OWN_SEED = 1000
 
 
@@ -202,7 +205,8 @@ def direction_plan(
     Args:
         settings: what to do.
         differs: what differs from the papers, and why.
-        published: the papers' figures.
+        published: the papers' figures; those of iterations are shown only with the papers' 10 steps, since the same
+            number of steps is another moment of a longer or shorter attack.
 
     Raises:
         InputError: settings do not fit each other.
@@ -216,4 +220,6 @@ def direction_plan(
     classifiers = classifiers_of(settings)
     shared = (settings.eps, settings.images, settings.steps, settings.seed)
     runs = {name: Moved(classifier, *shared) for name, classifier in classifiers.items()}
-    return DirectionPlan(settings, classifiers, runs, differs, published or {})
+    whole = settings.steps == PAPER_STEPS
+    known = {pair: v for pair, v in (published or {}).items() if whole or pair.metric != AMONG_ITERATIONS}
+    return DirectionPlan(settings, classifiers, runs, differs, known)

@@ -16,13 +16,20 @@ from torch import Tensor
 
 from medaegis.experiment._content import Content, Row, percent
 from medaegis.experiment._context import Context
-from medaegis.experiment._direction import ATTACKS, SHOWN, DirectionPlan, Moved, Pair, iterations
+from medaegis.experiment._direction import (
+    AMONG_ATTACKS,
+    AMONG_ITERATIONS,
+    ATTACKS,
+    SHOWN,
+    DirectionPlan,
+    Moved,
+    Pair,
+    iterations,
+)
 from medaegis.experiment._several import clean_rows, set_title, several_facts
 from medaegis.experiment._weakness import Check, Outcome, adaptive_check, alive, not_below
 from medaegis.measure import change_correlation, consistent_channels, head_direction, share, similarity
 
-AMONG_ATTACKS = "similarity of attacks"
-AMONG_ITERATIONS = "similarity of iterations"
 MOST_ERROR = 1e-3
 _CASES = pa.schema(
     [(name, pa.string()) for name in ("dataset", "case", "group", "label", "metric", "pair")]
