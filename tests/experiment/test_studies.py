@@ -116,6 +116,21 @@ def test_many_classes_are_attacked_towards_class_0_on_consistent_channels(tmp_pa
     assert value == pytest.approx(100 * np.nanmean([c["similarity"] for c in cases]))
 
 
+def test_a_target_without_images_is_left_out_and_said(tmp_path) -> None:
+    settings = DirectionSettings(**(SMALL | {"epochs": 1}), sets="phantom-chest", cases=60, steps=5)
+    plan = direction_plan(settings)
+    context = Context(Store(tmp_path / "stages"))
+    run = plan.runs["phantom-chest"]
+    data, split = (f(context) for f in (run.classifier.split.images.dataset, run.classifier.split.split))
+    stored = context.get(run.classifier).tensors["test_logits"]
+    stored[:] = torch.tensor([1.0, 0.0])  # always NORMAL, so no PNEUMONIA is classified rightly
+    found = context.get(run)
+    assert (found.info["targets"], found.info["left_out"]) == ([1], [0])
+    assert (data.labels[found.tensors["1.index"]] == 0).all()
+    assert set(found.tensors["1.index"].tolist()) <= set(split.test.tolist())
+    assert any("target NORMAL is left out" in text for text in plan.collect(context).facts["warnings"])
+
+
 def test_a_silent_layer_is_no_sign_of_a_weak_attack() -> None:
     zeros, steps = torch.zeros(2), torch.tensor([5, 5])
     silent = LayerStress("a", torch.ones(2), zeros, torch.ones(2) * 2, steps, torch.tensor([0, 0]))

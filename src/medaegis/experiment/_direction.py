@@ -86,6 +86,7 @@ class Moved(Stage):
     """Changes of the penultimate features under every attack, on images of Test that the classifier gets right.
 
     Two classes give two targets, each with the images of the other class; more give target 0, with all other images.
+    A target with fewer than two such images is left out, and the report says so.
     Each attack has random starts of its own: from the same start, CW and PGD are one and the same attack on two
     classes, since the gradients of margin and cross-entropy differ by a positive factor only (HFC-23 eq. 8).
 
@@ -113,8 +114,8 @@ class Moved(Stage):
         model = self.classifier.load(context)
         tensors: dict[str, Tensor] = {"weight": head_weight(model).cpu()}
         errors: list[float] = []
-        for target in targets_of(len(tensors["weight"])):
-            index = self._index(target, context)
+        possible = self._possible(len(tensors["weight"]), context)
+        for target, index in possible.items():
             x, y = cases_at(self.classifier.split.images.dataset(context), index)
             wanted = torch.full_like(y, target)
             z = clean_pass(model, x, [PENULTIMATE], batch_size=context.batch_size).features[PENULTIMATE]
@@ -126,17 +127,29 @@ class Moved(Stage):
                 draws = torch.Generator().manual_seed(self.seed + _OWN_SEED * i)
                 moved = _moved(attack, model, Aimed(x, y, wanted), draws, context)
                 tensors |= {f"{target}.{name}.{key}": value for key, value in moved.items()}
-        return Result(tensors, {"closed_form_error": errors, "targets": list(targets_of(len(tensors["weight"])))})
+        left_out = [target for target in targets_of(len(tensors["weight"])) if target not in possible]
+        return Result(tensors, {"closed_form_error": errors, "targets": list(possible), "left_out": left_out})
 
-    def _index(self, target: int, context: Context) -> NDArray[np.int64]:
+    def _good(self, target: int, context: Context) -> NDArray[np.int64]:
+        """Test images of other classes that the classifier gets right."""
         data = self.classifier.split.images.dataset(context)
         test = self.classifier.split.split(context).test
         predicted = context.get(self.classifier).tensors["test_logits"].argmax(dim=1).numpy()
-        good = test[(predicted == data.labels[test]) & (data.labels[test] != target)]
-        fix = "Train the classifier longer (--set epochs=N)."
-        rule = f"right on at least 2 test images of {self.classifier.split.images.source} to attack"
-        require(len(good) >= 2, "classifier", "recipe", rule, len(good), fix)
-        return good[spread(data.labels[good], self.n)]
+        return test[(predicted == data.labels[test]) & (data.labels[test] != target)]
+
+    def _possible(self, classes: int, context: Context) -> dict[int, NDArray[np.int64]]:
+        """The images of each target that has at least two.
+
+        Raises:
+            InputError: no target has.
+        """
+        labels, source = self.classifier.split.images.dataset(context).labels, self.classifier.split.images.source
+        good = {target: self._good(target, context) for target in targets_of(classes)}
+        found = {target: index[spread(labels[index], self.n)] for target, index in good.items() if len(index) >= 2}
+        rule = f"right on at least 2 test images of {source} to attack"
+        fix = "Train it longer (--set epochs=N)."
+        require(len(found) > 0, "classifier", "recipe", rule, max(map(len, good.values())), fix)
+        return found
 
 
 class Aimed(NamedTuple):

@@ -74,6 +74,7 @@ def direction_content(plan: DirectionPlan, context: Context) -> Content:
         channels += _channels(scenario)
     facts = several_facts(plan.classifiers, plan.settings.split, context)
     facts |= {"checks": [check.fact() for check in direction_checks(plan, context)], "differs": list(plan.differs)}
+    facts["warnings"] += _left_out(plan, context)
     facts["attack"] = {"iterated": f"{plan.settings.steps} steps", "FGSM": "1 step"}
     return Content(rows, cases, facts, columns=_CASES, more=partial(_write_channels, lines=channels))
 
@@ -105,6 +106,17 @@ def scenarios(plan: DirectionPlan, context: Context) -> Iterator[Scenario]:
                 places,
                 [data.groups[i] for i in places],
             )
+
+
+def _left_out(plan: DirectionPlan, context: Context) -> list[str]:
+    """A warning for each target that had too few images."""
+    said: list[str] = []
+    for name, run in plan.runs.items():
+        classes = run.classifier.split.images.dataset(context).class_names
+        for target in context.get(run).info["left_out"]:
+            text = "fewer than two test images that could be attacked towards it are classified rightly"
+            said.append(f"{set_title(name)}: the target {classes[target]} is left out, as {text}.")
+    return said
 
 
 def _order(changes: dict[str, Tensor], steps: int) -> list[str]:
