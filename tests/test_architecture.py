@@ -12,7 +12,7 @@ ABOVE = {
     "density": set(),
     "models": set(),
     "data": set(),
-    "measure": set(),
+    "measure": {"attack", "models"},
     "attack": {"density", "models"},
     "detect": {"density", "models", "measure"},
     "report": set(),

@@ -77,7 +77,7 @@ def run(recipe: str, data: str | None, model: str | None, **options: Any) -> Non
 @click.argument("more", nargs=-1, metavar="")
 @click.option("--size", help="Height and width of the images. Default: 256.")
 @click.option("--channels", type=int, help="3 or 1. Default: 3.")
-@click.option("--source", help="Layout of the folder: kermany, aptos, graded, folder. Default: recognised.")
+@click.option("--source", help="Layout of the folder: kermany, aptos, graded, folder, npz. Default: recognised.")
 @click.option("--labels", help="binary or grades, for aptos and graded. Default: binary.")
 @click.option("--limit", help="Most images a class.")
 @click.option("--checks", help="Cases of the checks of the attack's strength, 0 for none. Default: 16.")

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import json
 import os
+import tomllib
 from pathlib import Path
 
 import pyarrow.csv
 import pyarrow.parquet
 import pytest
 
-from medaegis.experiment import find_recipe, run_recipe
+from medaegis.experiment import Recipe, find_recipe, run_recipe
+from medaegis.report import text_table
+from medaegis_recipes.gradient_direction import recipe as gradient_direction
+from medaegis_recipes.stress_test import recipe as stress_test
 
 COLUMNS = [
     "dataset",
@@ -128,3 +132,76 @@ def test_ood_lesions(tmp_path: Path, name: str) -> None:
     assert page.count("with large lesions x 3") == 4
     assert "strong enough" not in page
     assert run_recipe(recipe, out=tmp_path, tiny=True).computed == 0
+
+
+def check_study(recipe: Recipe, out: Path, drawings: int) -> list[dict]:
+    """Run twice; the table, the page with that many drawings, and nothing computed again."""
+    run_recipe(recipe, out=out, tiny=True)
+    table = pyarrow.csv.read_csv(out / "table.csv")
+    assert table.column_names == COLUMNS
+    rows = table.to_pylist()
+    assert all(row["ci_low"] - 1e-9 <= row["value"] <= row["ci_high"] + 1e-9 for row in rows)
+    page = (out / "report.html").read_text()
+    assert page.count('class="plot"') == drawings
+    manifest = json.loads((out / "manifest.json").read_text())
+    assert all(check["passed"] is not False for check in manifest["checks"])
+    assert run_recipe(recipe, out=out, tiny=True).computed == 0
+    assert (out / "cases.csv").stat().st_size > 100
+    assert "change" in text_table(out).lower()
+    return rows
+
+
+def test_stress_test(tmp_path: Path) -> None:
+    """Two phantoms: every block, both ways, at both budgets."""
+    rows = check_study(stress_test, tmp_path, drawings=4)
+    ratios = [row for row in rows if row["metric"] == "change ratio"]
+    assert len(ratios) == 2 * 5 * 2 * 2
+    assert all((row["value"] > 0) == row["attack"].startswith("up") for row in ratios)
+    assert {row["metric"] for row in rows} >= {"activation before", "activation after", "activation difference"}
+
+
+def test_gradient_direction(tmp_path: Path) -> None:
+    """One phantom: both targets, a scatter plot and two matrices each."""
+    rows = check_study(gradient_direction, tmp_path, drawings=6)
+    pearson = [row["value"] for row in rows if (row["metric"], row["attack"]) == ("Pearson correlation", "BIM")]
+    assert len(pearson) == 2
+    assert min(pearson) > 30  # the direction that equation 8 gives
+    assert (tmp_path / "channels.parquet").is_file()
+
+
+def test_every_recipe_is_announced() -> None:
+    """`medaegis list` finds recipes by the entry points of pyproject.toml."""
+    root = Path(__file__).parents[2]
+    announced = tomllib.loads((root / "pyproject.toml").read_text())["project"]["entry-points"]["medaegis.recipes"]
+    files = [file.stem for file in (root / "recipes" / "medaegis_recipes").glob("*.py") if file.stem != "__init__"]
+    assert sorted(announced.values()) == sorted(f"medaegis_recipes.{stem}:recipe" for stem in files)
+
+
+HIDINGS = {
+    "hiding-chest-xray": {"without", "with"},
+    "rivals-fundus": {"without", "with", "Random guide", "Closest guide", "KDE", "LID"},
+    "components": {"without", "with", "HFC, K = 4"},
+    "stronger-hiding": {
+        *("without", "with", "HFC, selective", "HFC, orthogonal", "HFC, chosen weights", "HFC, released code"),
+    },
+}
+
+
+@pytest.mark.parametrize("name", list(HIDINGS))
+def test_ways_of_hiding(tmp_path: Path, name: str) -> None:
+    """On phantoms: a row for every attack, way of hiding and detector, and drawings by layer."""
+    run_recipe(find_recipe(name), out=tmp_path, tiny=True)
+    rows = pyarrow.csv.read_csv(tmp_path / "table.csv").to_pylist()
+    attacks = {row["attack"] for row in rows if row["attack"]}
+    for attack in attacks:
+        assert {row["hfc"] for row in rows if row["attack"] == attack} == HIDINGS[name]
+    for metric in ("Adv. Acc", "AUC", "TPR@90", "undetected"):
+        assert sum(row["metric"] == metric for row in rows) == len(attacks) * len(HIDINGS[name]) * (
+            1 if metric == "Adv. Acc" else 2
+        )
+    layers = pyarrow.csv.read_csv(tmp_path / "layers.csv").to_pylist()
+    shares = [line["value"] for line in layers if line["measure"] == "share of the gradient"]
+    assert sum(shares) == pytest.approx(200, abs=0.01)  # of the first and of the last step
+    page = (tmp_path / "report.html").read_text()
+    assert ("Way of hiding" in page) == (len(HIDINGS[name]) > 2)
+    assert "Layer by layer" in page

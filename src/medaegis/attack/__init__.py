@@ -1,5 +1,6 @@
 """Attacks: parts that combine, presets that combine them as the papers do, and the one loop."""
 
+from medaegis.attack._activation import MeanActivation, mean_activation
 from medaegis.attack._adam import AdamStep
 from medaegis.attack._apgd import AutoStep, apgd
 from medaegis.attack._attack import Attack, Attacker
@@ -65,6 +66,7 @@ __all__ = [
     "Linf",
     "LowResolution",
     "Margin",
+    "MeanActivation",
     "Momentum",
     "Objective",
     "Pixels",
@@ -102,6 +104,7 @@ __all__ = [
     "logit_gap",
     "make_attack",
     "matched_noise",
+    "mean_activation",
     "mim",
     "noise",
     "parse_fraction",

@@ -19,8 +19,9 @@ from medaegis.data._decode import BadImageError, decode, strict_pillow
 from medaegis.data._duplicates import merge_groups
 from medaegis.data._geometry import Frame, make_frame
 from medaegis.data._listing import Case, Listing, relative_name
+from medaegis.data._source_npz import npz_dataset
 from medaegis.data._source_phantom import PHANTOM_CLASSES, phantom_dataset
-from medaegis.data._sources import LabelKind, check_root, list_cases
+from medaegis.data._sources import LabelKind, check_root, detect_source, list_cases
 from medaegis.data._warnings import DataWarning
 from medaegis.data._workers import worker_count
 
@@ -102,7 +103,12 @@ def load_dataset(
         require(root is None, "root", "load_dataset", "None for a phantom, which reads no files", root)
         return phantom_dataset(source, n, size=size, channels=channels, seed=seed)
     folder = check_root(root)
-    listing = list_cases(folder, source=source, labels=labels)
+    name = source or detect_source(folder)
+    listing = list_cases(folder, source=name, labels=labels)
+    if name == "npz":
+        whole = npz_dataset(folder, frame, limit=limit)
+        _check_counts(folder, whole.class_names, whole.labels.tolist(), ())
+        return whole
     _check_counts(folder, listing.class_names, [case.label for case in listing.cases], listing.skipped)
     chosen = listing.cases if limit is None else _limited(listing.cases, folder, limit)
     reads, pixels = _decode_all(chosen, folder, frame, stop=on_bad == "error", progress=progress)

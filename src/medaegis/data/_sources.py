@@ -11,6 +11,7 @@ from medaegis.data._listing import Listing, entries, is_folder, relative_name
 from medaegis.data._source_aptos import list_aptos, looks_like_aptos
 from medaegis.data._source_folders import list_folder, list_graded, looks_like_folder, looks_like_graded
 from medaegis.data._source_kermany import list_kermany, looks_like_kermany
+from medaegis.data._source_npz import list_npz, looks_like_npz
 from medaegis.data._source_phantom import PHANTOM_CLASSES
 
 LabelKind: TypeAlias = Literal["binary", "grades"]
@@ -22,9 +23,10 @@ _LOOKS_LIKE: dict[str, Callable[[Path], bool]] = {
     "kermany": looks_like_kermany,
     "graded": looks_like_graded,
     "folder": looks_like_folder,
+    "npz": looks_like_npz,
 }
 _GRADED = {"aptos": list_aptos, "graded": list_graded}
-_PLAIN = {"kermany": list_kermany, "folder": list_folder}
+_PLAIN = {"kermany": list_kermany, "folder": list_folder, "npz": list_npz}
 
 
 def source_names() -> tuple[str, ...]:
@@ -32,7 +34,7 @@ def source_names() -> tuple[str, ...]:
 
     Example:
         >>> source_names()
-        ('aptos', 'kermany', 'graded', 'folder', 'phantom-fundus', 'phantom-chest')
+        ('aptos', 'kermany', 'graded', 'folder', 'npz', 'phantom-fundus', 'phantom-chest')
     """
     return (*_LOOKS_LIKE, *PHANTOM_CLASSES)
 
@@ -49,7 +51,8 @@ def detect_source(root: str | Path) -> str:
             return name
     raise DataError(
         f"{folder} must have a layout that is known: a folder for each class (also below train/, val/, test/), "
-        f"or train.csv with images; got {_contents(folder)}. Point to the folder that holds the class folders."
+        f"train.csv with images, or one .npz file; got {_contents(folder)}. "
+        "Point to the folder that holds the class folders."
     )
 
 
@@ -62,7 +65,7 @@ def list_cases(root: str | Path, *, source: str | None = None, labels: LabelKind
         labels: "binary" or "grades"; only sources with grades (`aptos`, `graded`) know grades.
 
     Returns:
-        The cases sorted by name.
+        The cases sorted by name. An `npz` has its images inside one file: it gives that file as a table, and no cases.
 
     Raises:
         InputError: an unknown source or kind of label.

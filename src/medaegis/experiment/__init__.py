@@ -4,30 +4,37 @@ from medaegis.experiment._attack_run import AttackSettings, attack_plan, run_att
 from medaegis.experiment._content import Content, Row
 from medaegis.experiment._context import Context
 from medaegis.experiment._curves import CurveSettings, curve_plan
+from medaegis.experiment._direction import DirectionSettings, Pair, direction_plan
 from medaegis.experiment._hiding import HidingSettings, hiding_plan
 from medaegis.experiment._lesions import LesionSettings, lesion_plan
 from medaegis.experiment._recipe import Plan, Recipe, Settings, find_recipe, find_recipes, parse_changes
 from medaegis.experiment._run import Finished, run_recipe
 from medaegis.experiment._stage import Result, Stage
 from medaegis.experiment._store import Store
+from medaegis.experiment._stress import Published, StressSettings, stress_plan
 
 __all__ = [
     "AttackSettings",
     "Content",
     "Context",
     "CurveSettings",
+    "DirectionSettings",
     "Finished",
     "HidingSettings",
     "LesionSettings",
+    "Pair",
     "Plan",
+    "Published",
     "Recipe",
     "Result",
     "Row",
     "Settings",
     "Stage",
     "Store",
+    "StressSettings",
     "attack_plan",
     "curve_plan",
+    "direction_plan",
     "find_recipe",
     "find_recipes",
     "hiding_plan",
@@ -35,4 +42,5 @@ __all__ = [
     "parse_changes",
     "run_attack_command",
     "run_recipe",
+    "stress_plan",
 ]

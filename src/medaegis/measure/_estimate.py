@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from medaegis._errors import is_int, is_number, require
 
@@ -75,6 +75,23 @@ def bootstrap(
         return Estimate(value, float("nan"), float("nan"), n)
     low, high = np.quantile(defined, [(1 - level) / 2, (1 + level) / 2])
     return Estimate(value, float(low), float(high), n)
+
+
+def mean(values: ArrayLike, *, groups: Sequence[str] | None = None, seed: int = 0, draws: int = DRAWS) -> Estimate:
+    """Mean of one number a case, with its interval; NaN cases are left out, and n does not count them.
+
+    Example:
+        >>> mean([1.0, float("nan"), 2.0]).value
+        1.5
+    """
+    numbers = np.asarray(values, dtype=np.float64)
+    require(numbers.ndim == 1, "values", "mean", "one number a case, (n,)", numbers.shape)
+    there = ~np.isnan(numbers)
+    if not there.any():
+        return Estimate(float("nan"), float("nan"), float("nan"), 0)
+    kept = numbers[there]
+    names = None if groups is None else [group for group, keep in zip(groups, there, strict=True) if keep]
+    return bootstrap(lambda counts: counts @ kept / counts.sum(axis=1), len(kept), groups=names, seed=seed, draws=draws)
 
 
 def draw_counts(n: int, *, groups: Sequence[str] | None, seed: int, draws: int) -> Weights:

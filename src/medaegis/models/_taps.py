@@ -91,7 +91,7 @@ class Taps:
         modules = dict(model.named_modules())
         self._tapped = _modules_to_hook(modules, layers)
         wants_head = self._wanted is not None and PENULTIMATE in self._wanted
-        self._head = modules[_head_name(modules, head)] if wants_head else None
+        self._head = modules[head_name(modules, head)] if wants_head else None
 
     def __call__(self, x: Images) -> Tapped:
         """Run the network once.
@@ -171,7 +171,16 @@ def _check_names(names: Iterable[str], modules: dict[str, nn.Module]) -> None:
         raise InputError(f"`layers` of Taps names unknown modules {unknown}. This network has: {some} …")
 
 
-def _head_name(modules: dict[str, nn.Module], head: str | None) -> str:
+def head_name(modules: dict[str, nn.Module], head: str | None) -> str:
+    """Name of the last dense layer among named modules, or `head` itself once it is found there.
+
+    Raises:
+        InputError: there is no such module, or no dense layer.
+
+    Example:
+        >>> head_name(dict(nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2)).named_modules()), None)
+        '2'
+    """
     if head is not None:
         _check_names([head], modules)
         return head

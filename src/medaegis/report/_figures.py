@@ -152,19 +152,19 @@ def histogram_svg(series: Sequence[Series], threshold: float, *, name: str, alt:
         >>> svg.startswith("<svg")
         True
     """
-    with _axes(3.6, 2.25) as (figure, axes):
+    with drawing(3.6, 2.25) as (figure, axes):
         axis = _score_axis(series)
         for stroke, scores in series:
             counts, edges = np.histogram(np.clip(axis.forward(scores), axis.low, axis.high), axis.edges)
             shares = 100.0 * counts / max(scores.size, 1)
             if stroke.filled:
                 axes.stairs(shares, edges, fill=True, color=stroke.colour, alpha=0.28, linewidth=0)
-            axes.stairs(shares, edges, **_line(stroke))
+            axes.stairs(shares, edges, **line_style(stroke))
         position = float(axis.forward(np.array([threshold]))[0])
         if axis.low <= position <= axis.high:
-            axes.axvline(position, **_line(STROKES["threshold"]))
+            axes.axvline(position, **line_style(STROKES["threshold"]))
         _label_scores(axes, axis)
-        return _svg(figure, name, alt)
+        return svg_text(figure, name, alt)
 
 
 def roc_svg(curves: Sequence[tuple[Stroke, Curve]], *, name: str, alt: str) -> Markup:
@@ -183,14 +183,14 @@ def roc_svg(curves: Sequence[tuple[Stroke, Curve]], *, name: str, alt: str) -> M
         >>> roc_svg([(STROKES["without"], curve)], name="r", alt="ROC").startswith("<svg")
         True
     """
-    with _axes(3.0, 2.75) as (figure, axes):
-        axes.plot([0, 100], [0, 100], **_line(STROKES["guessing"]))
-        axes.axvline(10.0, **_line(STROKES["false alarms"]))
+    with drawing(3.0, 2.75) as (figure, axes):
+        axes.plot([0, 100], [0, 100], **line_style(STROKES["guessing"]))
+        axes.axvline(10.0, **line_style(STROKES["false alarms"]))
         for stroke, curve in curves:
-            axes.plot(100 * curve.false_positive, 100 * curve.true_positive, clip_on=False, **_line(stroke))
+            axes.plot(100 * curve.false_positive, 100 * curve.true_positive, clip_on=False, **line_style(stroke))
         axes.set(xlim=(0, 100), ylim=(0, 100), aspect="equal", xticks=range(0, 101, 25), yticks=range(0, 101, 25))
         axes.set(xlabel="clean images flagged (%)", ylabel="attacked images flagged (%)")
-        return _svg(figure, name, alt)
+        return svg_text(figure, name, alt)
 
 
 def scatter_svg(x: Floats, y: Floats, group: Sequence[str], marks: Sequence[Marker], *, name: str, alt: str) -> Markup:
@@ -213,7 +213,7 @@ def scatter_svg(x: Floats, y: Floats, group: Sequence[str], marks: Sequence[Mark
         True
     """
     labels = np.asarray(group)
-    with _axes(5.6, 4.6) as (figure, axes):
+    with drawing(5.6, 4.6) as (figure, axes):
         for mark in marks:
             here = labels == mark.label
             dots = axes.scatter(x[here], y[here], s=16, c=mark.colour, marker=mark.shape, alpha=0.75)
@@ -221,7 +221,7 @@ def scatter_svg(x: Floats, y: Floats, group: Sequence[str], marks: Sequence[Mark
         axes.spines[:].set_visible(True)
         axes.set(xticks=[], yticks=[], aspect="equal", adjustable="datalim")
         axes.set(xlabel="t-SNE axis 1 (no unit)", ylabel="t-SNE axis 2 (no unit)")
-        return _svg(figure, name, alt)
+        return svg_text(figure, name, alt)
 
 
 def band_svg(
@@ -255,16 +255,16 @@ def band_svg(
         True
     """
     low, value, high = band
-    with _axes(3.0, 2.3) as (figure, axes):
+    with drawing(3.0, 2.3) as (figure, axes):
         for places, shares in others:
-            axes.plot(places, shares, **_line(strokes[1]))
+            axes.plot(places, shares, **line_style(strokes[1]))
         axes.fill_between(x, low, high, color=strokes[0].colour, alpha=0.22, linewidth=0)
-        axes.plot(x, value, marker="o", markersize=3, **_line(strokes[0]))
+        axes.plot(x, value, marker="o", markersize=3, **line_style(strokes[0]))
         axes.set_xscale("log", base=2)
         axes.set_xticks(list(ticks), labels=[f"{tick:g}" for tick in ticks])
         axes.minorticks_off()
         axes.set(ylim=(-3, 103), yticks=range(0, 101, 25), xlabel="budget (1/256)", ylabel="fooled (%)")
-        return _svg(figure, name, alt)
+        return svg_text(figure, name, alt)
 
 
 class LayerCurve(NamedTuple):
@@ -293,26 +293,26 @@ def layers_svg(curves: Sequence[LayerCurve], *, label: str, name: str, alt: str)
         >>> layers_svg([curve], label="percent", name="l", alt="A").startswith("<svg")
         True
     """
-    with _axes(3.6, 2.4) as (figure, axes):
+    with drawing(3.6, 2.4) as (figure, axes):
         count = max(len(curve.values) for curve in curves)
         for curve in curves:
             places = range(1, len(curve.values) + 1)
             axes.fill_between(places, curve.low, curve.high, color=curve.stroke.colour, alpha=0.16, linewidth=0)
-            axes.plot(places, curve.values, marker="o", markersize=2.2, **_line(curve.stroke))
+            axes.plot(places, curve.values, marker="o", markersize=2.2, **line_style(curve.stroke))
         top = max((value for curve in curves for value in curve.values if math.isfinite(value)), default=1.0)
         full = label == "percent" and top > HALF_FULL
         axes.set(ylim=(-3, 103) if full else (0, 1.08 * top or 1.0), xlim=(0.5, count + 0.5))
         axes.set(xlabel="layer", ylabel=label)
         axes.xaxis.get_major_locator().set_params(integer=True)
-        return _svg(figure, name, alt)
+        return svg_text(figure, name, alt)
 
 
 def marker_svg(mark: Marker, *, name: str) -> Markup:
     """Draw one marker alone, for a legend in the page's own text; it is decoration, so it has no words."""
-    with _axes(0.2, 0.2) as (figure, axes):
+    with drawing(0.2, 0.2) as (figure, axes):
         axes.set_axis_off()
         axes.scatter([0], [0], s=40, c=mark.colour, marker=mark.shape, linewidths=0.3, edgecolors="white")
-        return _svg(figure, name, "")
+        return svg_text(figure, name, "")
 
 
 class _ScoreAxis(NamedTuple):
@@ -373,13 +373,15 @@ def _short(value: float) -> str:
     return f"{value:.3g}".replace("-", "\u2212")
 
 
-def _line(stroke: Stroke) -> dict[str, Any]:
+def line_style(stroke: Stroke) -> dict[str, Any]:
+    """A stroke as matplotlib's settings of a line."""
     style = (0, tuple(length / stroke.width for length in stroke.dash)) if stroke.dash else "-"
     return {"color": stroke.colour, "linestyle": style, "linewidth": stroke.width}
 
 
 @contextmanager
-def _axes(width: float, height: float) -> Generator[tuple[Figure, Axes]]:
+def drawing(width: float, height: float) -> Generator[tuple[Figure, Axes]]:
+    """A transparent figure of so many inches with one pair of axes, in the house's style."""
     import matplotlib
     import matplotlib.style
     from matplotlib.figure import Figure
@@ -392,7 +394,14 @@ def _axes(width: float, height: float) -> Generator[tuple[Figure, Axes]]:
         yield figure, axes
 
 
-def _svg(figure: Figure, name: str, alt: str) -> Markup:
+def svg_text(figure: Figure, name: str, alt: str) -> Markup:
+    """A figure as an svg element that can stand inside a page.
+
+    Args:
+        figure: what was drawn.
+        name: a name that no other drawing of the page has; ids are made from it.
+        alt: the drawing in words.
+    """
     import matplotlib
 
     buffer = io.StringIO()

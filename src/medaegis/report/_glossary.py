@@ -41,6 +41,17 @@ METRICS = {
     "clean accuracy": "The share of clean test images that the classifier gets right.",
     "TNR achieved": "The share of clean test images that really pass at the threshold; 90 % is the aim.",
     "AUC vs clean+noise": "AUC with the noisy images counted as clean; a detector that flags noise loses here.",
+    "change ratio": "How far an attack moved the mean activation of one layer, in percent of its mean on clean images; "
+    "+100 is twice as large, \u2212100 is silence.",
+    "activation before": "Mean activation of a layer on clean images, over all channels and places, in hundredths.",
+    "activation after": "The same on the attacked images, in hundredths.",
+    "activation difference": "How far the mean activation went the way asked, in hundredths (the papers: Difference).",
+    "Pearson correlation": "How well the mean change of each penultimate feature follows the difference of its weights "
+    "to the two classes, in hundredths: 100 is a straight line, 0 none.",
+    "Spearman correlation": "The same for ranks: 100 where a larger difference always goes with a larger change.",
+    "similarity of attacks": "Mean cosine between the changes of the penultimate features that two attacks make on the "
+    "same case, in hundredths: 100 is the same direction.",
+    "similarity of iterations": "The same between two moments of one attack, named by their number of steps.",
     "undetected": "The share of attacked cases that succeed in full: the classifier decides wrongly and the detector, "
     "at its threshold, stays silent. High is bad for the defender.",
 }

@@ -13,13 +13,16 @@ from typing import Any, cast
 from markupsafe import Markup
 
 from medaegis.report._curves import curve_findings, success_curves
+from medaegis.report._direction import direction_study
 from medaegis.report._glossary import DETECTORS, glossary
-from medaegis.report._headline import headline, other_attacks
+from medaegis.report._headline import Finding, headline, other_attacks
 from medaegis.report._layers import layer_panels
 from medaegis.report._lesions import lesion_findings, lesion_glossary, lesion_grid
 from medaegis.report._panels import embedding_map, histogram_groups, roc_groups
 from medaegis.report._pictures import show
 from medaegis.report._read import RunFolder, read_run
+from medaegis.report._stress import stress_study
+from medaegis.report._study import Study
 from medaegis.report._tables import blocks, cell, unique
 
 TEMPLATES = "templates"
@@ -79,18 +82,18 @@ def _context(run: RunFolder) -> dict[str, Any]:
     attacks = unique(row.attack for row in table if row.attack)
     detectors = unique(row.detector for row in table if row.detector)
     metrics = unique(row.metric for row in table)
-    lesions = lesion_grid(table)
-    curves = None if detectors else success_curves(table)
-    plain_table = lesions is None and curves is None
-    told = lesion_findings if lesions is not None else headline if plain_table else curve_findings
+    study, lesions = stress_study(table) or direction_study(table, run.channels), lesion_grid(table)
+    curves = None if detectors or study else success_curves(table)
+    plain_page = study is None and lesions is None and curves is None
     words = glossary(attacks, detectors, metrics) if lesions is None else lesion_glossary(metrics)
     return {
         "manifest": run.manifest,
-        "findings": told(table),
-        "other_attacks": other_attacks(table) if plain_table else (),
-        "blocks": blocks(table),
+        "findings": lesion_findings(table) if lesions else _findings(run, study, curved=curves is not None),
+        "other_attacks": other_attacks(table) if plain_page else (),
+        "blocks": blocks(table) if plain_page else (),
         "curves": curves,
         "lesions": lesions,
+        "study": study,
         "gallery": None if run.gallery is None else show(run.gallery),
         "histograms": histogram_groups(run),
         "rocs": roc_groups(run),
@@ -101,6 +104,12 @@ def _context(run: RunFolder) -> dict[str, Any]:
         "long_names": DETECTORS,
         "css": Markup(resources.files("medaegis.report").joinpath(TEMPLATES, "report.css").read_text("utf-8")),
     }
+
+
+def _findings(run: RunFolder, study: Study | None, *, curved: bool) -> tuple[Finding, ...]:
+    if study is not None:
+        return study.findings
+    return curve_findings(run.table) if curved else headline(run.table)
 
 
 def duration(seconds: float) -> str:

@@ -185,7 +185,7 @@ class Gallery:
 
 @dataclass(frozen=True, eq=False)
 class Embedding:
-    """embedding.parquet: one dot a case and group."""
+    """embedding.parquet: one dot a case and group; channels.parquet: one dot a channel and data set."""
 
     x: Floats
     y: Floats
@@ -214,6 +214,7 @@ class RunFolder:
     gallery: Gallery | None
     embedding: Embedding | None
     layers: tuple[LayerLine, ...] = ()
+    channels: Embedding | None = None
 
 
 def read_run(run_dir: Path) -> RunFolder:
@@ -242,6 +243,7 @@ def read_run(run_dir: Path) -> RunFolder:
         gallery=_read_gallery(run_dir),
         embedding=_read_embedding(run_dir / "embedding.parquet"),
         layers=_read_layers(run_dir / "layers.csv"),
+        channels=_read_embedding(run_dir / "channels.parquet"),
     )
 
 

@@ -6,8 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from medaegis.report._curves import grid_text, success_curves
+from medaegis.report._direction import direction_tables
 from medaegis.report._lesions import lesion_text
 from medaegis.report._read import Manifest, Row, read_run
+from medaegis.report._stress import stress_tables
+from medaegis.report._study import tables_text
 from medaegis.report._tables import (
     SUCCESS,
     Scope,
@@ -36,6 +39,10 @@ def text_table(run_dir: Path) -> str:
     """
     run = read_run(run_dir)
     table = run.table
+    studied = stress_tables(table) or direction_tables(table)
+    if studied:
+        note = "95 % bootstrap intervals in brackets; what the figures are stands above each table."
+        return "\n".join([*tables_text(table, studied), "", *_checks(run.manifest), note])
     clean = [f"{row.metric} {figure(row)}" for row in table if row.metric.startswith("clean")]
     lines = [f"{table[0].dataset}, {table[0].model}: " + ", ".join(clean)] if table else []
     note = "Percent, with 95 % bootstrap intervals; (paper: …) is the published figure."

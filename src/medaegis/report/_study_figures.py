@@ -1,0 +1,136 @@
+"""Vector drawings of what attacks do to features: change by block, scatter with a fitted line, matrix of numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from markupsafe import Markup
+
+from medaegis.report._figures import INK, Stroke, drawing, line_style, svg_text
+from medaegis.report._read import Floats
+
+LOGARITHMIC_BEYOND = 300.0  # percent from which the axis of a ratio is compressed above 100
+TICKS = (0, 50, 100, 200, 500, 1000, 2000, 5000, 10000, 20000, 50000)
+WHITE_BEYOND = 0.85  # cosine from which its square is too dark for dark text
+DOT = "#0072B2"
+FIT = Stroke("straight line fitted by least squares", "#D55E00", (), 1.6)
+
+
+class Profile(NamedTuple):
+    """One data set's change by block, in percent, with its interval."""
+
+    stroke: Stroke
+    low: Sequence[float]
+    value: Sequence[float]
+    high: Sequence[float]
+
+
+def profile_svg(profiles: Sequence[Profile], layers: Sequence[str], *, name: str, alt: str) -> Markup:
+    """Draw change ratios by block, one line a data set, with bands for the intervals.
+
+    Args:
+        profiles: one a data set, each with one number a layer; NaN leaves a gap.
+        layers: their names, from the input on.
+        name: a name that no other drawing of the page has.
+        alt: the drawing in words.
+
+    Returns:
+        An svg element.
+
+    Example:
+        >>> one = Profile(FIT, [0.0, 1.0], [1.0, 2.0], [2.0, 3.0])
+        >>> profile_svg([one], ["a", "b"], name="p", alt="Change").startswith("<svg")
+        True
+    """
+    places = np.arange(1, len(layers) + 1)
+    with drawing(3.6, 2.9) as (figure, axes):
+        for stroke, low, value, high in profiles:
+            axes.fill_between(places, np.asarray(low), np.asarray(high), color=stroke.colour, alpha=0.2, linewidth=0)
+            axes.plot(places, value, marker="o", markersize=3, **line_style(stroke))
+        axes.axhline(0.0, color=INK, linewidth=0.6)
+        largest = max((abs(v) for profile in profiles for v in profile.value if v == v), default=0.0)
+        if largest > LOGARITHMIC_BEYOND:
+            axes.set_yscale("symlog", linthresh=100.0)
+            ticks = [tick for tick in TICKS if tick <= 2 * largest]
+            axes.set_yticks(ticks, labels=[f"{tick:,}" for tick in ticks])
+            axes.minorticks_off()
+        axes.set_xticks(places.tolist(), labels=[short_layer(layer) for layer in layers], rotation=60, ha="right")
+        axes.set(xlabel="last activation of each block", ylabel="change (%)")
+        return svg_text(figure, name, alt)
+
+
+def short_layer(layer: str) -> str:
+    """A layer's name without the parts that all of a network's activations share.
+
+    Example:
+        >>> short_layer("network.layer3.4.relu#3"), short_layer("relu")
+        ('layer3.4', 'relu')
+    """
+    whole = layer.split("#")[0].removeprefix("network.")
+    return whole.removesuffix(".relu")
+
+
+def fit_svg(x: Floats, y: Floats, *, labels: tuple[str, str], name: str, alt: str) -> Markup:
+    """Draw points with the straight line that fits them best.
+
+    Args:
+        x: (d,) finite.
+        y: (d,) finite.
+        labels: of the axes.
+        name: a name that no other drawing of the page has.
+        alt: the drawing in words.
+
+    Returns:
+        An svg element; without the line where all x are the same.
+
+    Example:
+        >>> dots = np.arange(3.0)
+        >>> fit_svg(dots, dots, labels=("x", "y"), name="f", alt="Dots").startswith("<svg")
+        True
+    """
+    with drawing(3.4, 2.9) as (figure, axes):
+        axes.axhline(0.0, color="#999999", linewidth=0.6)
+        axes.axvline(0.0, color="#999999", linewidth=0.6)
+        axes.scatter(x, y, s=9, c=DOT, alpha=0.6, linewidths=0)
+        if np.ptp(x) > 0:
+            slope, start = np.polyfit(x, y, 1)
+            ends = np.array([x.min(), x.max()])
+            axes.plot(ends, slope * ends + start, **line_style(FIT))
+        axes.set(xlabel=labels[0], ylabel=labels[1])
+        return svg_text(figure, name, alt)
+
+
+def matrix_svg(names: Sequence[str], values: Floats, *, name: str, alt: str) -> Markup:
+    """Draw a symmetric matrix of cosines as coloured squares with their numbers.
+
+    Args:
+        names: of rows and columns, m.
+        values: (m, m), in [-1, 1]; NaN is left white and marked n/a.
+        name: a name that no other drawing of the page has.
+        alt: the drawing in words.
+
+    Returns:
+        An svg element.
+
+    Example:
+        >>> matrix_svg(["a", "b"], np.eye(2), name="m", alt="Cosines").startswith("<svg")
+        True
+    """
+    size = 0.9 + 0.52 * len(names)
+    with drawing(size, size) as (figure, axes):
+        shades = np.ma.masked_invalid(np.clip(values, 0, 1))
+        axes.pcolormesh(shades, cmap="Blues", vmin=0, vmax=1.25, edgecolors="white")
+        for (i, j), value in np.ndenumerate(values):
+            text = f"{value:z.2f}".replace("-", "\u2212") if np.isfinite(value) else "n/a"
+            colour = "white" if value > WHITE_BEYOND else INK
+            axes.text(j + 0.5, i + 0.5, text, ha="center", va="center", fontsize=8, color=colour)
+        places = np.arange(len(names)) + 0.5
+        axes.set_xticks(places.tolist(), labels=list(names))
+        axes.set_yticks(places.tolist(), labels=list(names))
+        axes.tick_params(length=0)
+        axes.spines[:].set_visible(False)
+        axes.invert_yaxis()
+        axes.set_aspect("equal")
+        return svg_text(figure, name, alt)
