@@ -13,6 +13,7 @@ from torch.nn import functional
 from medaegis import Taps, accelerate, build_model
 from medaegis.models import frozen
 from medaegis.models._layout import plain_where_small
+from medaegis.models._pointwise import pointwise_by_onednn
 from medaegis.models._speed import use_fast_format
 
 
@@ -283,3 +284,26 @@ def test_large_activations_and_narrow_kernels_keep_channels_last() -> None:
     assert plain_where_small(net, x) == ()
     assert plain_where_small(nn.Sequential(nn.Conv2d(128, 128, 3)), torch.rand(1, 128, 4, 4)) == ()
     assert not any(module._forward_pre_hooks for module in net.modules())
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+def test_pointwise_convolutions_are_the_same_up_to_rounding(stride: int) -> None:
+    net = nn.Sequential(nn.Conv2d(6, 8, 1, stride=stride), nn.ReLU(), nn.Conv2d(8, 3, 1, bias=False)).eval()
+    fast = copy.deepcopy(net).to(memory_format=torch.channels_last)
+    assert pointwise_by_onednn(fast) == ("0", "2")
+    before, threads = torch.rand(3, 6, 5, 7), torch.get_num_threads()
+    try:
+        for count in (1, threads):
+            torch.set_num_threads(count)
+            x, z = (before.clone().requires_grad_() for _ in range(2))
+            got, expected = fast(x.contiguous(memory_format=torch.channels_last)), net(z)
+            torch.testing.assert_close(got, expected)
+            (g,), (h,) = torch.autograd.grad(got.square().sum(), x), torch.autograd.grad(expected.square().sum(), z)
+            torch.testing.assert_close(g, h)
+    finally:
+        torch.set_num_threads(threads)
+
+
+def test_other_convolutions_stay() -> None:
+    others = [nn.Conv2d(4, 4, 3), nn.Conv2d(4, 4, 1, groups=2), nn.Conv2d(4, 4, 1, padding=1), nn.Conv3d(4, 4, 1)]
+    assert pointwise_by_onednn(nn.Sequential(*others)) == ()

@@ -21,6 +21,7 @@ from torch.utils._pytree import tree_leaves
 from medaegis._types import Images, Tapped
 from medaegis.models._frozen import frozen
 from medaegis.models._layout import plain_where_small
+from medaegis.models._pointwise import pointwise_by_onednn
 from medaegis.models._taps import LayerChoice, Taps
 
 _CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
@@ -117,6 +118,7 @@ def _attempt(duplicate: nn.Module, probe: Tensor, fold: bool, layout: torch.memo
         duplicate.to(memory_format=layout)  # pyright: ignore[reportCallIssue]  # torch's stub lacks this overload
         if layout is not torch.contiguous_format:
             plain_where_small(duplicate, probe)
+            pointwise_by_onednn(duplicate)
     except Exception:  # noqa: BLE001  # whatever a user's module cannot bear is a change not to make
         return None
     return Accelerated(duplicate, folded, layout, 0.0)
