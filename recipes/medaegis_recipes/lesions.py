@@ -48,6 +48,6 @@ fundus = Recipe(
     question="Does the HFC score notice synthetic lesions in fundus images, and how often do they change the decision?",
     settings=LesionSettings(size=128, model="resnet18", epochs=12, components=16),
     plan=lambda s: lesion_plan(s, dataset="Fundoscopy", published=FUNDUS, differs=(*DIFFERS, FEWER)),
-    tiny=TINY | {"source": "phantom-fundus"},
+    tiny=TINY,
     paper="HFC-23 Table VI",
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import tomllib
@@ -173,8 +174,15 @@ def test_every_recipe_is_announced() -> None:
     """`medaegis list` finds recipes by the entry points of pyproject.toml."""
     root = Path(__file__).parents[2]
     announced = tomllib.loads((root / "pyproject.toml").read_text())["project"]["entry-points"]["medaegis.recipes"]
-    files = [file.stem for file in (root / "recipes" / "medaegis_recipes").glob("*.py") if file.stem != "__init__"]
-    assert sorted(announced.values()) == sorted(f"medaegis_recipes.{stem}:recipe" for stem in files)
+    files = [file.stem for file in (root / "recipes" / "medaegis_recipes").glob("*.py") if file.stem[0] != "_"]
+    modules = {stem: importlib.import_module(f"medaegis_recipes.{stem}") for stem in files}
+    written = [
+        (f"medaegis_recipes.{stem}:{name}", value.name)
+        for stem, module in modules.items()
+        for name, value in vars(module).items()
+        if isinstance(value, Recipe)
+    ]
+    assert sorted(written) == sorted((place, name) for name, place in announced.items())
 
 
 HIDINGS = {

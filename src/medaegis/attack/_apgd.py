@@ -118,8 +118,9 @@ class AutoStep:
 
     def _look(self, now: Iterate, state: _State) -> _State:
         """The state after the present point is known."""
-        apart = now.goals is not None and self.judge == "goals"
-        value, fooled = (now.goals.open, now.goals.fooled) if apart else (now.value, torch.zeros_like(state.fooled))
+        goals = now.goals if self.judge == "goals" else None
+        value = now.value if goals is None else goals.open
+        fooled = torch.zeros_like(state.fooled) if goals is None else goals.fooled
         better = _better(value, fooled, state.best_value, state.best_fooled)
         mask, later = spatial(better, now.point.shape), now.step > 0
         return state._replace(

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from medaegis._errors import InputError, is_int, is_number, require
+from medaegis._errors import is_int, is_number, require
 from medaegis._types import Images, Labels
 from medaegis.attack._attack import Attack
 from medaegis.attack._checks import check_cases
@@ -108,12 +108,14 @@ class ChosenHFC(NamedTuple):
         objective: to be added to the attack.
         success: share of the cases that the attack with it fools.
         plain: share that the attack without it fools.
+        kept: whether no more than `most_lost` is lost; if not, `objective` has the smallest weight that was tried.
         tried: weight and success of every run, in the order in which they were made.
     """
 
     objective: HFC
     success: float
     plain: float
+    kept: bool
     tried: tuple[tuple[float, float], ...]
 
 
@@ -136,7 +138,8 @@ def choose_hfc(
     Layers first: each gets the weight that makes its gradient as large as the mean layer's, on the images that the
     attack without HFC makes. Then the whole: the largest power of two between 2^-`rounds` and 2^`rounds` for which the
     attack fools at most `most_lost` fewer of the cases, found by halving the range; more weight is taken to fool no
-    more cases. This goes beyond the papers, which have 1 / C_l and no more.
+    more cases. Where even the smallest loses more it is taken nonetheless, and `kept` is False. This goes beyond the
+    papers, which have 1 / C_l and no more.
 
     Args:
         attack: as without HFC, such as `bim(eps=1/256)`.
@@ -152,7 +155,7 @@ def choose_hfc(
         batch_size: as `run_attack` takes it.
 
     Raises:
-        InputError: an argument is out of range, or even the smallest weight loses more.
+        InputError: an argument is out of range.
 
     Example:
         >>> from medaegis.attack import bim
@@ -183,13 +186,10 @@ def choose_hfc(
         success = run(attack.plus(hfc(bank, weight=2.0**power, layer_weights=weights)))[0]
         tried.append((2.0**power, success))
         low, high = (power, high) if success >= plain - most_lost else (low, power)
-    if low < -rounds:
-        raise InputError(
-            f"`most_lost` of choose_hfc, {most_lost}, cannot be kept: {attack.name} fools {plain:.0%} of the cases, "
-            f"and with HFC of weight {tried[-1][0]:g} {tried[-1][1]:.0%}. Allow more, raise `rounds`, or take more "
-            "steps."
-        )
-    return ChosenHFC(hfc(bank, weight=2.0**low, layer_weights=weights), dict(tried)[2.0**low], plain, tuple(tried))
+    kept = low >= -rounds
+    weight = 2.0 ** max(low, -rounds)
+    objective = hfc(bank, weight=weight, layer_weights=weights)
+    return ChosenHFC(objective, dict(tried)[weight], plain, kept, tuple(tried))
 
 
 def _layer_weights(

@@ -127,7 +127,7 @@ class _State(NamedTuple):
 class _Spectrum(NamedTuple):
     """The scatter of a component in white coordinates: its cases, its eigenvalues above zero, their vectors (d, r)."""
 
-    count: float
+    cases: float
     values: Tensor
     vectors: Tensor
 
@@ -192,7 +192,7 @@ def _spectrum(white: Tensor, mean: Tensor, share: Tensor) -> _Spectrum:
 def _mixture(moments: _Moments, prior: float) -> GaussianMixture:
     means, centre, scale, log_det, white, spectra = moments
     d, like = len(centre), white[0]
-    counts = torch.tensor([part.count for part in spectra] or [1.0]).to(like)
+    counts = torch.tensor([part.cases for part in spectra] or [1.0]).to(like)
     found = [_component(part, prior * d, d) for part in spectra] or [(1.0, like[:0], 0.0)]
     scales, gains, log_dets = zip(*found, strict=True)
     sizes = torch.tensor([len(part) for part in gains], device=like.device)
@@ -219,7 +219,7 @@ def _component(part: _Spectrum, pseudo: float, d: int) -> tuple[float, Tensor, f
     Where its scatter reaches every direction, the scale is the smallest precision, so that no gain is negative and
     nothing cancels.
     """
-    total, r = part.count + pseudo, len(part.values)
+    total, r = part.cases + pseudo, len(part.values)
     along = total / (part.values + pseudo)
     scale = along.amin().item() if r == d else total / pseudo
     log_det = -along.log().sum().item() - (d - r) * math.log(total / pseudo)

@@ -154,7 +154,7 @@ def hiding_plan(
     clean = CleanScores(features, cases, detectors)
     shown = shown_variants(variants, settings.eps)
     embedding = Embedding(clean, tuple(v.scores for v in shown), seed=settings.seed)
-    by_layer = ByLayer(features, *(v.attacked for v in shown)) if len(shown) == 2 else None
+    by_layer = ByLayer(features, shown[0].attacked, shown[1].attacked) if len(shown) == 2 else None
     return HidingPlan(
         settings, dataset, classifier, cases, clean, variants, embedding, by_layer, published or {}, differs
     )

@@ -32,8 +32,8 @@ def hidings(
     found = [Attacked(cases, choice, seed=settings.seed)]
     for name in settings.hiding:
         if name in RIVALS:
-            shared = {"rival": name, "features": features, "label": RIVALS[name]}
-            found.append(Attacked(cases, choice, seed=settings.seed, **shared))
+            rival = Attacked(cases, choice, seed=settings.seed, rival=name, features=features, label=RIVALS[name])
+            found.append(rival)
         else:
             counts = settings.components if name == "hfc" else settings.components[:1]
             found += [_hfc(settings, name, count, choice, cases, features) for count in counts]

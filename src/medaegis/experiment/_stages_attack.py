@@ -90,7 +90,7 @@ class ChosenWeights(Stage):
             batch_size=context.batch_size,
         )
         kept = {"weight": found.objective.weight, "layer_weights": dict(found.objective.layer_weights)}
-        return Result({}, {**kept, "tried": found.tried, "success": found.success, "plain": found.plain})
+        return Result({}, {**kept, "bound kept": found.kept, "tried": found.tried, "plain": found.plain})
 
     def objective(self, context: Context) -> attacks.HFC:
         """HFC with the stored weights."""

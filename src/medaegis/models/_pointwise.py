@@ -17,7 +17,7 @@ class _Pointwise(nn.Module):
     def __init__(self, convolution: nn.Conv2d) -> None:
         super().__init__()
         self.weight, self.bias = convolution.weight, convolution.bias
-        self.stride = [cast("int", step) for step in convolution.stride]
+        self.stride = list(convolution.stride)
 
     def forward(self, x: Tensor) -> Tensor:
         """What the other gives, up to rounding."""
@@ -53,7 +53,8 @@ def pointwise_by_onednn(model: nn.Module) -> tuple[str, ...]:
 
 
 def _fits(module: nn.Module) -> bool:
-    if type(module) is not nn.Conv2d or module._forward_hooks or module._forward_pre_hooks:  # as torch has them
+    hooked = any(getattr(module, name) for name in ("_forward_hooks", "_forward_pre_hooks"))
+    if type(module) is not nn.Conv2d or hooked:
         return False
     shape = (module.kernel_size, module.padding, module.dilation, module.groups, module.padding_mode)
     return shape == ((1, 1), (0, 0), (1, 1), 1, "zeros")

@@ -293,6 +293,8 @@ def layers_svg(curves: Sequence[LayerCurve], *, label: str, name: str, alt: str)
         >>> layers_svg([curve], label="percent", name="l", alt="A").startswith("<svg")
         True
     """
+    from matplotlib.ticker import MaxNLocator
+
     with drawing(3.6, 2.4) as (figure, axes):
         count = max(len(curve.values) for curve in curves)
         for curve in curves:
@@ -303,7 +305,7 @@ def layers_svg(curves: Sequence[LayerCurve], *, label: str, name: str, alt: str)
         full = label == "percent" and top > HALF_FULL
         axes.set(ylim=(-3, 103) if full else (0, 1.08 * top or 1.0), xlim=(0.5, count + 0.5))
         axes.set(xlabel="layer", ylabel=label)
-        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         return svg_text(figure, name, alt)
 
 
