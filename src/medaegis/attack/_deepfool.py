@@ -22,7 +22,6 @@ Norm = Literal["l2", "linf"]
 _SHORTEST = 1e-6  # step in pixel units, as a root mean square for L2: at an exact tie the linear distance is 0
 _FOLLOWED = 3  # rivals that are looked at after a case's first step, the nearest ones then
 _LONGEST = 1e6  # step: beyond every image, and far from overflow
-_SHORTENINGS, _LAST_PART = 4, 0.1  # halvings of the last part of the way of a case that met the pixel range
 
 
 @dataclass(frozen=True)
@@ -62,7 +61,7 @@ class DeepFool(Attacker):
 
     def make(self, batch: Batch) -> Made:
         """Walk each case over its nearest boundary, then into the budget."""
-        made = _shortened(_walked(self, batch), batch)
+        made = _walked(self, batch)
         if self.constraint is None:
             return made
         return made._replace(x=self.constraint.around(batch.x0).project(made.x))
@@ -80,9 +79,7 @@ def deepfool(
     Where we differ from the paper: images stay in [0, 1] after each step, and w leaves out pixels at an end of the
     range that a step would push further out; the overshoot is part of each step, so that the image returned is the one
     that was seen to be fooled; after a case's first step only the three boundaries that were nearest then are looked
-    at. A case that has been fooled, or that nothing can move, takes no further pass; but where
-    pixels of a fooled image lie at an end of the range, the linear distance was not the shortest, so the last tenth of
-    its way is halved four times and the shortest way kept that fools.
+    at. A case that has been fooled, or that nothing can move, takes no further pass.
 
     Args:
         eps: None for the smallest perturbation found, whatever its size; a number for a budget into which it is
@@ -159,27 +156,6 @@ def _walked(attack: DeepFool, batch: Batch) -> Made:
         if not len(walk.cases):
             break
     return Made(walk.x, *walk.counts)
-
-
-def _shortened(made: Made, batch: Batch) -> Made:
-    """With the last part of the way halved for fooled cases that met the pixel range, by forward passes alone."""
-    low, high = PIXEL_RANGE
-    rows = ((made.x == low) | (made.x == high)).flatten(1).any(dim=1).nonzero().flatten()
-    if not len(rows):
-        return made
-    part, x = batch.rows(rows), made.x[rows]
-    way, best = x - part.x0, torch.ones(len(rows), dtype=x.dtype, device=x.device)
-    with torch.no_grad():
-        fooled = part.goal.fooled(part.taps(x.contiguous(memory_format=batch.layout).clone()).logits)
-        least = best - _LAST_PART
-        for _ in range(_SHORTENINGS):
-            middle = (least + best) / 2
-            tried = (part.x0 + spatial(middle, way.shape) * way).clamp_(low, high)
-            shorter = fooled & part.goal.fooled(part.taps(tried.contiguous(memory_format=batch.layout)).logits)
-            best, least = torch.where(shorter, middle, best), torch.where(shorter, least, middle)
-        final = (part.x0 + spatial(best, way.shape) * way).clamp_(low, high)
-    made.x[rows] = torch.where(spatial(best < 1, way.shape), final, x)
-    return made
 
 
 def _pass(attack: DeepFool, walk: _Walk) -> _Seen:
