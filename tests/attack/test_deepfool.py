@@ -149,7 +149,8 @@ def test_black_and_white_images_move(pixel, shape) -> None:
     slope = net[1].weight.detach().diff(dim=0)[0]
     free = slope > 0 if pixel == 0 else slope < 0
     assert result.fooled.all()
-    assert l2_size(result.x - x, "l2").item() == pytest.approx(1.02 / slope[free].norm().item())
+    best = 1 / slope[free].norm().item()
+    assert best <= l2_size(result.x - x, "l2").item() < 1.002 * best  # half steps leave little to overshoot
     assert torch.equal((result.x != x).flatten(), free)
 
 

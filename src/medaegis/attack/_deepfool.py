@@ -22,6 +22,7 @@ Norm = Literal["l2", "linf"]
 _SHORTEST = 1e-6  # step in pixel units, as a root mean square for L2: at an exact tie the linear distance is 0
 _FOLLOWED = 3  # rivals that are looked at after a case's first step, the nearest ones then
 _LONGEST = 1e6  # step: beyond every image, and far from overflow
+_CAREFUL, _SHARE = 4, 0.5  # first steps of a case with pixels at an end of the range, and the share of the way they go
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,9 @@ def deepfool(
     Where we differ from the paper: images stay in [0, 1] after each step, and w leaves out pixels at an end of the
     range that a step would push further out; the overshoot is part of each step, so that the image returned is the one
     that was seen to be fooled; after a case's first step only the three boundaries that were nearest then are looked
-    at. A case that has been fooled, or that nothing can move, takes no further pass.
+    at. A case that has been fooled, or that nothing can move, takes no further pass. While a case has pixels at an
+    end of the range, its first four steps go half of the way: the pixels that are left have to carry everything, and
+    whole steps follow the first linearisation too far.
 
     Args:
         eps: None for the smallest perturbation found, whatever its size; a number for a budget into which it is
@@ -139,14 +142,14 @@ class _Seen(NamedTuple):
 def _walked(attack: DeepFool, batch: Batch) -> Made:
     """Every case over its boundary; a case leaves when it is fooled, or when nothing can move it."""
     walk = _Walk.start(batch)
-    for _ in range(attack.steps):
+    for step in range(attack.steps):
         seen = _pass(attack, walk)
         if walk.rivals is None and batch.goal.target is None:
             walk = walk._replace(rivals=_rivals(seen.logits, batch.goal, attack.candidates))
         walk, seen = _without_fooled(attack, walk, seen)
         if not len(walk.cases):
             break
-        moved = _move(attack, walk, seen)
+        moved = _move(attack, walk, seen, careful=step < _CAREFUL)
         walk.x[walk.cases] = moved.x
         walk.counts[:, walk.cases] += torch.stack([~moved.alive, ~moved.alive, torch.ones_like(moved.alive)])
         walk.batch.advance(len(walk.cases))
@@ -195,8 +198,8 @@ class _Moved(NamedTuple):
     rivals: Tensor | None
 
 
-def _move(attack: DeepFool, walk: _Walk, seen: _Seen) -> _Moved:
-    """One step of each case over its nearest boundary."""
+def _move(attack: DeepFool, walk: _Walk, seen: _Seen, *, careful: bool) -> _Moved:
+    """One step of each case over its nearest boundary, or half of the way there."""
     x = walk.x[walk.cases]
     with torch.enable_grad():
         gaps = _gaps(seen.logits, walk)
@@ -210,6 +213,9 @@ def _move(attack: DeepFool, walk: _Walk, seen: _Seen) -> _Moved:
     alive = nearest.distance < torch.inf
     shortest = _SHORTEST * (x[0].numel() ** 0.5 if attack.norm == "l2" else 1)
     length = (1 + attack.overshoot) * nearest.distance.clamp(shortest, _LONGEST)
+    if careful:
+        walled = ((x == PIXEL_RANGE[0]) | (x == PIXEL_RANGE[1])).flatten(1).any(dim=1)
+        length = torch.where(walled, _SHARE * length, length)
     near = distances.topk(min(_FOLLOWED, gaps.shape[1]), dim=1, largest=False).indices
     rivals = None if walk.rivals is None else walk.rivals.gather(1, near)
     return _Moved((x + spatial(length, x.shape) * nearest.direction).clamp_(*PIXEL_RANGE), alive, rivals)
