@@ -88,9 +88,7 @@ def _against_dense(m: GaussianMixture, f: Tensor) -> dict[str, Any]:
     near = m.to(f).nearest(leaf)
     (gradient,) = torch.autograd.grad(near.quadratic.sum(), leaf)
     delta = f.double()[:, None] - m.means
-    errors, same = [], 0
-    logs = []
-    covariances = None
+    errors, logs = list[float](), list[Tensor]()
     for k in range(len(m.means)):
         one = _dense_precision(m, k)
         solved = delta[:, k] @ one
@@ -100,7 +98,6 @@ def _against_dense(m: GaussianMixture, f: Tensor) -> dict[str, Any]:
         if bool(mine.any()):
             wanted = 2 * solved[mine]
             errors.append(((gradient[mine].double() - wanted).norm(dim=1) / wanted.norm(dim=1)).max().item())
-    del covariances
     same = int((torch.stack(logs, dim=1).argmax(dim=1) == near.component).sum())
     return {"largest relative error of the gradient": max(errors), "same component": f"{same} of {len(f)}"}
 

@@ -31,8 +31,8 @@ def pointwise_by_onednn(model: nn.Module) -> tuple[str, ...]:
     """Replace 1 x 1 convolutions, in place, where torch would use its own matrix product.
 
     On one thread and with fewer than 16 images, torch runs these as a matrix product that first fills its result with
-    the bias, and its gradient with zeros; oneDNN does neither, and a step of a ResNet-50 takes 3 % less time. On
-    several threads, for larger batches and on other devices the convolution stays torch's own.
+    the bias, and its gradient with zeros; oneDNN does neither. On several threads, for
+    larger batches and on other devices the convolution stays torch's own.
 
     Args:
         model: a private copy in channels-last format whose parameters want no gradient.
