@@ -7,7 +7,7 @@ from scipy.stats import multivariate_normal
 from torch import Tensor
 
 from medaegis._errors import NumericsError
-from medaegis.density import choose_strength, gaussian_log_density, shrink, whitener
+from medaegis.density import cholesky, choose_strength, gaussian_log_density, shrink, whiten, whitener
 from medaegis.density._covariance import RIDGE, STRENGTHS
 
 
@@ -55,18 +55,17 @@ def test_shrink_takes_the_rounding_of_constant_features_for_zero():
     assert torch.equal(shrink(s, 0.1, mean_square=0.01), torch.eye(4, dtype=torch.float64))
 
 
-def test_whitener_multiplies_from_the_right():
+def test_whiten_and_the_whitener_give_the_quadratic_form():
     s, f = spd(6), normal(10, 6, seed=1)
-    p, log_det = whitener(s)
-    expected = (f @ torch.linalg.inv(s) * f).sum(dim=1)
-    torch.testing.assert_close((f @ p).square().sum(dim=1), expected)
-    torch.testing.assert_close(log_det, torch.logdet(s))
+    factor, expected = cholesky(s), (f @ torch.linalg.inv(s) * f).sum(dim=1)
+    torch.testing.assert_close(whiten(f, factor).square().sum(dim=1), expected)
+    torch.testing.assert_close(f @ whitener(factor), whiten(f, factor))
 
 
 @pytest.mark.parametrize("bad", [torch.tensor([[1.0, 2.0], [2.0, 1.0]]), torch.full((2, 2), torch.nan)])
-def test_whitener_names_the_cause(bad: Tensor):
+def test_cholesky_names_the_cause(bad: Tensor):
     with pytest.raises(NumericsError, match="not positive definite"):
-        whitener(bad)
+        cholesky(bad)
 
 
 @pytest.mark.parametrize("d", [1, 7])

@@ -1,7 +1,14 @@
 """The mathematics of normal features; attacks and detectors both stand on it."""
 
 from medaegis.density._bank import MixtureBank, fit_bank, quadratic_by_layer
-from medaegis.density._covariance import choose_strength, gaussian_log_density, shrink, whitener
+from medaegis.density._covariance import (
+    cholesky,
+    choose_strength,
+    gaussian_log_density,
+    shrink,
+    whiten,
+    whitener,
+)
 from medaegis.density._fit import fit_mixture
 from medaegis.density._kernel import (
     KernelDensity,
@@ -22,6 +29,7 @@ __all__ = [
     "MixtureBank",
     "Nearest",
     "TiedGaussians",
+    "cholesky",
     "choose_bandwidth",
     "choose_strength",
     "fit_bank",
@@ -35,5 +43,6 @@ __all__ = [
     "quadratic_by_layer",
     "shrink",
     "squared_distances",
+    "whiten",
     "whitener",
 ]

@@ -50,31 +50,20 @@ def shrink(covariance: Tensor, strength: float, *, mean_square: float = 0.0) -> 
     return (1 - strength) * covariance + torch.diag(strength * diagonal + RIDGE * mean_variance)
 
 
-def whitener(covariance: Tensor) -> tuple[Tensor, Tensor]:
-    """P with P P^T = S^-1, so that |(f - mu) P|^2 is the quadratic form, and ln det S.
+def cholesky(covariance: Tensor) -> Tensor:
+    """The lower triangular L with S = L L^T.
 
     Args:
         covariance: S, (d, d), positive definite.
-
-    Returns:
-        P (d, d), to be multiplied from the right, and the log-determinant, a scalar tensor.
 
     Raises:
         NumericsError: S is not positive definite.
 
     Example:
-        >>> whitener(torch.diag(torch.tensor([4.0, 1.0])))[0]
-        tensor([[0.5000, 0.0000],
-                [0.0000, 1.0000]])
+        >>> cholesky(torch.diag(torch.tensor([4.0, 1.0])))
+        tensor([[2., 0.],
+                [0., 1.]])
     """
-    factor = _factor(covariance)
-    identity = torch.eye(len(factor), dtype=factor.dtype, device=factor.device)
-    inverse = torch.linalg.solve_triangular(factor, identity, upper=False)
-    return inverse.T.contiguous(), 2 * factor.diagonal().log().sum()
-
-
-def _factor(covariance: Tensor) -> Tensor:
-    """The lower Cholesky factor."""
     factor, info = torch.linalg.cholesky_ex(covariance)
     if int(info) != 0:
         raise NumericsError(
@@ -84,6 +73,27 @@ def _factor(covariance: Tensor) -> Tensor:
     return factor
 
 
+def whiten(centred: Features, factor: Tensor) -> Features:
+    """(f - mu) L^-T for each case (n, d): its squared norm is the quadratic form.
+
+    Example:
+        >>> whiten(torch.tensor([[4.0, 1.0]]), torch.diag(torch.tensor([2.0, 1.0])))
+        tensor([[2., 1.]])
+    """
+    return torch.linalg.solve_triangular(factor, centred.T, upper=False).T.contiguous()
+
+
+def whitener(factor: Tensor) -> Tensor:
+    """P = L^-T, (d, d): `whiten` as one product from the right, for a model that is asked often.
+
+    Example:
+        >>> whitener(torch.diag(torch.tensor([2.0, 1.0])))
+        tensor([[0.5000, 0.0000],
+                [0.0000, 1.0000]])
+    """
+    return whiten(torch.eye(len(factor), dtype=factor.dtype, device=factor.device), factor)
+
+
 def gaussian_log_density(features: Features, mean: Tensor, covariance: Tensor) -> PerCase:
     """The logarithm of N(f | mu, S) for each case, (n,).
 
@@ -91,10 +101,10 @@ def gaussian_log_density(features: Features, mean: Tensor, covariance: Tensor) -
         >>> gaussian_log_density(torch.zeros(1, 1), torch.zeros(1), torch.ones(1, 1))
         tensor([-0.9189])
     """
-    factor = _factor(covariance)
-    white = torch.linalg.solve_triangular(factor, (features - mean).T, upper=False)
+    factor = cholesky(covariance)
+    white = whiten(features - mean, factor)
     log_det = 2 * factor.diagonal().log().sum()
-    return -0.5 * (white.square().sum(dim=0) + log_det + features.shape[1] * math.log(2 * math.pi))
+    return -0.5 * (white.square().sum(dim=1) + log_det + features.shape[1] * math.log(2 * math.pi))
 
 
 def choose_strength(centred: Features, *, generator: torch.Generator, strengths: Sequence[float] = STRENGTHS) -> float:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from medaegis._types import Features
-from medaegis.density._covariance import choose_strength, shrink, whitener
+from medaegis.density._covariance import cholesky, choose_strength, shrink, whitener
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,5 +77,6 @@ def fit_tied(features: Features, labels: Tensor, *, generator: torch.Generator) 
     means = torch.stack([z[place == i].mean(dim=0) for i in range(len(classes))])
     centred = z - means[place]
     strength = choose_strength(centred, generator=generator)
-    scale, _ = whitener(shrink(centred.T @ centred / len(z), strength, mean_square=z.square().mean().item()))
+    base = shrink(centred.T @ centred / len(z), strength, mean_square=z.square().mean().item())
+    scale = whitener(cholesky(base))
     return TiedGaussians(means, scale, strength)
