@@ -64,6 +64,7 @@ def made_up(d: int, k: int, generator: torch.Generator) -> GaussianMixture:
         "centre": torch.full((d,), 0.5),
         "whitener": torch.eye(d),
         "white_means": torch.rand(k, d, generator=generator) - 0.5,
+        "still": torch.zeros(d, dtype=torch.bool),
         "scales": torch.ones(k),
         "columns": columns / columns.norm(dim=0),
         "gains": torch.full((r,), -0.2),
@@ -109,7 +110,7 @@ def _against_dense(m: GaussianMixture, f: Tensor) -> dict[str, Any]:
 def _dense_precision(m: GaussianMixture, k: int) -> Tensor:
     own = m.owners == k
     u = m.columns[:, own]
-    inner = m.scales[k] * torch.eye(len(u), dtype=u.dtype) + (u * m.gains[own]) @ u.T
+    inner = torch.diag(torch.where(m.still, 1, m.scales[k])) + (u * m.gains[own]) @ u.T
     return m.whitener @ inner @ m.whitener.T
 
 

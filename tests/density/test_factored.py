@@ -124,3 +124,38 @@ def test_more_starts_are_never_less_likely():
             for r in (1, 6)
         )
         assert six >= one - 1e-9
+
+
+def modes(n: int, seed: int) -> Tensor:
+    """Features of ten channels in six clouds that overlap."""
+    centres = torch.randn(6, 10, generator=seeded(98), dtype=torch.float64) * 2
+    owners = torch.randint(6, (n,), generator=seeded(seed))
+    return centres[owners] + torch.randn(n, 10, generator=seeded(seed + 1), dtype=torch.float64)
+
+
+def with_still(z: Tensor, faint: float) -> Tensor:
+    """A dead channel, nine that one case in fifty lights up faintly, between those of `z`."""
+    lit = faint * (torch.arange(len(z) * 9).reshape(len(z), 9) % 50 == 0)
+    return torch.cat([z[:, :4], torch.zeros(len(z), 1), lit, z[:, 4:]], dim=1)
+
+
+@pytest.mark.parametrize("faint", [0.0, 0.1])
+def test_still_channels_do_not_draw_cases_into_the_largest_component(faint: float):
+    z, held = modes(600, 0), modes(100, 5)
+    without = fit_mixture(z, components=6, generator=seeded())
+    m = fit_mixture(with_still(z, faint), components=6, generator=seeded())
+    assert m.still.sum() == 10
+    assert torch.equal(m.nearest(with_still(held, 0)).component, without.nearest(held).component)
+    assert len(m.nearest(with_still(z, faint)).component.unique()) == 6
+    check(m, with_still(held, faint))
+
+
+def test_what_lights_up_a_still_channel_is_far_away():
+    m = fit_mixture(with_still(modes(600, 0), 0.0), components=6, generator=seeded())
+    normal = with_still(modes(100, 5), 0.0)
+    lit = normal.clone()
+    lit[:, 4] = 1.0
+    rise = m.nearest(lit).quadratic - m.nearest(normal).quadratic
+    ridge = 1 / m.covariances()[:, 4, 4]
+    torch.testing.assert_close(rise, ridge[m.nearest(normal).component])
+    assert rise.min() > 100

@@ -12,6 +12,7 @@ from torch import Tensor
 from medaegis._errors import NumericsError, is_int, is_number, require
 from medaegis._types import Features
 from medaegis.density._covariance import (
+    RIDGE,
     STRENGTHS,
     cholesky,
     choose_strength,
@@ -59,9 +60,11 @@ def fit_mixture(
     shared covariance B by as much as it has fewer cases than dimensions. B is the pooled within-component covariance
     (over n - K, or K near n would make it vanish), itself shrunk towards its diagonal with a ridge relative to its
     trace. Both strengths are chosen on a held-out quarter of the cases, where they are not given. With one component
-    the covariance is B; where nothing varies within the components, B is the identity. These are not steps of pure
-    maximum likelihood, so EM also stops, one step back, when the likelihood would fall. A component that loses all its
-    cases keeps the overall mean and a vanishing weight.
+    the covariance is B; where nothing varies within the components, B is the identity. Channels whose variance over all
+    cases is below that ridge say nothing about components, which are alike in them: else (n_k S_k + t B) / (n_k + t)
+    would shrink there with every case, and dead channels would draw all cases into the largest component. These are not
+    steps of pure maximum likelihood, so EM also stops, one step back, when the likelihood would fall. A component that
+    loses all its cases keeps the overall mean and a vanishing weight.
 
     Args:
         features: normal features of one class at one layer, (n, d), finite.
@@ -152,6 +155,7 @@ class _Moments(NamedTuple):
     means: Tensor
     centre: Tensor
     factor: Tensor
+    still: Tensor
     white_means: Tensor
     white: Tensor
     spectra: list[_Spectrum]
@@ -190,12 +194,16 @@ def _pooled(z: Tensor, shares: Tensor, means: Tensor) -> Tensor:
 
 def _moments(z: Tensor, shares: Tensor, strength: float) -> _Moments:
     means, centre = _means(z, shares), z.mean(dim=0)
-    base = shrink(_pooled(z, shares, means), strength, mean_square=z.square().mean().item())
-    factor = cholesky(base)
+    pooled, variances = _pooled(z, shares, means), z.var(dim=0, correction=0)
+    still = variances < (RIDGE * pooled.diagonal().mean() if len(means) > 1 else -1)
+    means = torch.where(still, centre, means)
+    pooled = torch.where(still | still[:, None], torch.diag(variances), pooled)
+    factor = cholesky(shrink(pooled, strength, mean_square=z.square().mean().item()))
     white, white_means = whiten(z - centre, factor), whiten(means - centre, factor)
     parts = zip(white_means, shares.T, strict=True) if len(means) > 1 else ()
-    spectra = [_spectrum(white, mean, share) for mean, share in parts]
-    return _Moments(means, centre, factor, white_means, white, spectra)
+    lively = white.masked_fill(still, 0)
+    spectra = [_spectrum(lively, mean, share) for mean, share in parts]
+    return _Moments(means, centre, factor, still, white_means, white, spectra)
 
 
 def _spectrum(white: Tensor, mean: Tensor, share: Tensor) -> _Spectrum:
@@ -210,8 +218,8 @@ def _spectrum(white: Tensor, mean: Tensor, share: Tensor) -> _Spectrum:
 
 def _mixture(moments: _Moments, prior: float) -> GaussianMixture:
     """Its whitener is left empty: `_finished` computes it."""
-    means, centre, factor, white_means, white, spectra = moments
-    d, like = len(centre), white[0]
+    means, centre, factor, still, white_means, white, spectra = moments
+    d, like = int((~still).sum()), white[0]
     counts = torch.tensor([part.cases for part in spectra] or [1.0]).to(like)
     found = [_component(part, prior * d, d) for part in spectra] or [(1.0, like[:0], 0.0)]
     scales, gains, log_dets = zip(*found, strict=True)
@@ -223,6 +231,7 @@ def _mixture(moments: _Moments, prior: float) -> GaussianMixture:
         centre=centre,
         whitener=factor[:0],
         white_means=white_means,
+        still=still,
         scales=torch.tensor(scales).to(like),
         columns=torch.cat([factor[:, :0], *(part.vectors for part in spectra)], dim=1),
         gains=torch.cat(gains),

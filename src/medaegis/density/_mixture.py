@@ -26,12 +26,12 @@ class Nearest(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class GaussianMixture:
-    """sum_k pi_k N(f | mu_k, S_k), HFC-21 eq. 5, with S_k^-1 = P (s_k I + U_k diag(g_k) U_k^T) P^T.
+    """sum_k pi_k N(f | mu_k, S_k), HFC-21 eq. 5, with S_k^-1 = P (s_k D + I - D + U_k diag(g_k) U_k^T) P^T.
 
     P whitens a base that all components share, and the columns of U_k are orthonormal: a component fitted to a few
     dozen cases differs from a multiple of the base in a few dozen directions only, so nothing is approximated, and one
-    product with all columns scores all components. Made by `fit_mixture`, or from dense covariances by
-    `from_covariances`.
+    product with all columns scores all components. D is the identity with zeros for still channels, in which all
+    components are alike. Made by `fit_mixture`, or from dense covariances by `from_covariances`.
 
     Args:
         log_weights: ln pi_k, (k,).
@@ -39,6 +39,7 @@ class GaussianMixture:
         centre: what is taken from features before they are whitened, (d,).
         whitener: P, (d, d).
         white_means: (mu_k - centre) P, (k, d).
+        still: which channels hardly vary at all, (d,), bool; P and U_k keep them apart from the others.
         scales: s_k > 0, (k,).
         columns: all U_k side by side, (d, r).
         gains: g_k of each column, (r,), above -s_k.
@@ -57,6 +58,7 @@ class GaussianMixture:
     centre: Tensor
     whitener: Tensor
     white_means: Tensor
+    still: Tensor
     scales: Tensor
     columns: Tensor
     gains: Tensor
@@ -83,6 +85,7 @@ class GaussianMixture:
             centre=torch.zeros_like(means[0]),
             whitener=torch.eye(d, dtype=means.dtype, device=means.device),
             white_means=means.clone(),
+            still=torch.zeros_like(means[0], dtype=torch.bool),
             scales=scales,
             columns=columns,
             gains=(precisions - scales[:, None]).flatten(),
@@ -109,15 +112,17 @@ class GaussianMixture:
         component = self.weigh(self.white_quadratics(y.detach())).argmax(dim=1)
         delta = y - self.white_means[component]
         along = (delta @ self.columns).square() * torch.where(self.owners == component[:, None], self.gains, 0)
-        return Nearest(component, self.scales[component] * delta.square().sum(dim=1) + along.sum(dim=1))
+        apart = delta.square() * torch.where(self.still, 1, self.scales[component][:, None])
+        return Nearest(component, apart.sum(dim=1) + along.sum(dim=1))
 
     def covariances(self) -> Tensor:
         """Dense S_k, (k, d, d), in float64: for checks and pictures, as it may take gigabytes."""
         whitener, columns = self.whitener.double(), self.columns.double()
-        identity, dense = torch.eye(len(whitener), dtype=torch.float64, device=whitener.device), list[Tensor]()
+        dense = list[Tensor]()
         for k, scale in enumerate(self.scales.double()):
             own = self.owners == k
-            inner = scale * identity + (columns[:, own] * self.gains[own].double()) @ columns[:, own].T
+            inner = torch.diag(torch.where(self.still, 1, scale))
+            inner += (columns[:, own] * self.gains[own].double()) @ columns[:, own].T
             dense.append(torch.linalg.inv(whitener @ inner @ whitener.T))
         return torch.stack(dense)
 
@@ -127,9 +132,12 @@ class GaussianMixture:
 
     def white_quadratics(self, y: Tensor) -> Tensor:
         """`quadratics` of cases that `white` has whitened, (n, k)."""
-        apart = y.square().sum(dim=1)[:, None] - 2 * y @ self.white_means.T + self.white_means.square().sum(dim=1)
+        squares = y.square()
+        alike = (squares * self.still).sum(dim=1)[:, None]
+        own = squares.sum(dim=1)[:, None] - alike
+        apart = own - 2 * y @ self.white_means.T + self.white_means.square().sum(dim=1)
         along = (y @ self.columns - self.offsets).square() * self.gains
-        return (self.scales * apart).index_add(1, self.owners, along)
+        return (alike + self.scales * apart).index_add(1, self.owners, along)
 
     def weigh(self, quadratics: Tensor) -> Tensor:
         """From quadratic forms (n, k) to the logarithms of pi_k N(f | mu_k, S_k), (n, k)."""
@@ -138,7 +146,8 @@ class GaussianMixture:
 
     def to(self, like: Tensor) -> GaussianMixture:
         """The same mixture with the dtype and device of `like`."""
-        return GaussianMixture(**{n: t.to(like.device if n == "owners" else like) for n, t in self.tensors().items()})
+        parts = {n: t.to(like if t.is_floating_point() else like.device) for n, t in self.tensors().items()}
+        return GaussianMixture(**parts)
 
     def tensors(self) -> dict[str, Tensor]:
         """Everything that defines it, for saving; `GaussianMixture(**tensors)` is the way back."""

@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import ClassVar, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -39,6 +39,7 @@ class HFCFit(Stage):
     components: int = 1
     layer: Layer = "last"
     seed: int = 0
+    version: ClassVar[int] = 2  # 2: still channels
 
     def compute(self, context: Context) -> Result:
         """Fit by EM."""

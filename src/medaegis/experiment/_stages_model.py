@@ -238,7 +238,7 @@ class Bank(Stage):
     components: int = 1
     seed: int = 0
     released: bool = False
-    version: ClassVar[int] = 2  # 2: the factored form, and a component's prior chosen on held-out cases
+    version: ClassVar[int] = 3  # 2: factored form, a component's prior chosen on held-out cases; 3: still channels
 
     def compute(self, context: Context) -> Result:
         """Fit by EM; the penultimate vector is left out where it repeats the last activation."""
