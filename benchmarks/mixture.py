@@ -1,8 +1,9 @@
 """Gaussian mixtures and HFC at ResNet-50's sizes, in one run: exactness, memory, fitting time, cost of a step.
 
-    python benchmarks/mixture.py exact     # held-out quadratic form / C, and float32 against dense float64
-    python benchmarks/mixture.py fit       # K = 64, C = 2048, N = 1500 against scikit-learn, each once
-    python benchmarks/mixture.py step      # HFC, K = 64, all 49 layers, over our plain step; and the bank's size
+    python benchmarks/mixture.py exact --data ../shared/data/chest_xray
+                                        # held-out quadratic form / C, and float32 against dense float64
+    python benchmarks/mixture.py fit    # K = 64, C = 2048, N = 1500 against scikit-learn, each once
+    python benchmarks/mixture.py step   # HFC, K = 64, all 49 layers, over our plain step; and the bank's size
 
 Writes benchmarks/results/<version>/mixture-<what>--<machine>.json. One thread, but for fit: each with one and with
 all of the machine's, which scikit-learn's BLAS takes by default.
@@ -28,9 +29,10 @@ from torch import Tensor
 
 from medaegis import __version__
 from medaegis.attack import bim, hfc
+from medaegis.data import load_dataset
 from medaegis.density import GaussianMixture, MixtureBank, fit_mixture
 from medaegis.experiment._outputs import environment
-from medaegis.models import Taps
+from medaegis.models import Taps, build_model, find_weights
 
 CASES = 1500
 
@@ -76,16 +78,36 @@ def made_up(d: int, k: int, generator: torch.Generator) -> GaussianMixture:
 
 
 def exact(args: argparse.Namespace) -> dict[str, Any]:
-    """Held-out quadratic form over C, and the largest relative error of float32 gradients, by width and K."""
+    """Held-out quadratic form over C, and the largest relative error of float32 gradients, by width or layer and K."""
+    sets = {
+        f"made up, C = {d}": (features(CASES, d, 0), features(200, d, 1)) for d in sorted(set(layer_widths().values()))
+    }
+    if args.data:
+        sets |= {f"{n}, C = {z.shape[1]}": (z[:-100], z[-100:]) for n, z in real_features(args.data).items()}
     found = {}
-    for d in sorted(set(layer_widths().values())):
-        z, held = features(CASES, d, 0), features(200, d, 1)
+    for name, (z, held) in sets.items():
         for k in (1, 16, 64):
             m = fit_mixture(z, components=k, generator=torch.Generator().manual_seed(0))
-            quadratic = m.nearest(held.double()).quadratic.mean().item() / d
-            found[f"C = {d}, K = {k}"] = {"held-out quadratic / C": round(quadratic, 3), **_against_dense(m, held[:40])}
-            print(d, k, found[f"C = {d}, K = {k}"], flush=True)
+            quadratic = m.nearest(held.double()).quadratic.mean().item() / z.shape[1]
+            used = len(m.nearest(z.double()).component.unique())
+            found[f"{name}, K = {k}"] = {
+                "held-out quadratic / C": round(quadratic, 3),
+                **_against_dense(m, held[:40]),
+                "components that are any case's nearest": used,
+                "still channels": int(m.still.sum()),
+            }
+            print(name, k, found[f"{name}, K = {k}"], flush=True)
     return found
+
+
+def real_features(folder: str) -> dict[str, Tensor]:
+    """Features of a folder's images, in random order, at all activations of ResNet-18 with its ImageNet weights."""
+    data = load_dataset(folder, size=128)
+    net = build_model("resnet18", classes=2, weights=find_weights("auto", "resnet18", folder)).model.eval()
+    taps, batches = Taps(net), torch.randperm(len(data), generator=torch.Generator().manual_seed(0)).split(32)
+    with torch.no_grad():
+        found = [taps(data.tensor(batch.tolist())).features for batch in batches]
+    return {name: torch.cat([part[name] for part in found]) for name in found[0]}
 
 
 def _against_dense(m: GaussianMixture, f: Tensor) -> dict[str, Any]:
@@ -177,6 +199,7 @@ def step(args: argparse.Namespace) -> dict[str, Any]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("what", choices=["exact", "fit", "step"])
+    parser.add_argument("--data", help="folder of real images, for exact")
     parser.add_argument("--components", type=int, default=64)
     parser.add_argument("--width", type=int, default=2048)
     parser.add_argument("--cases", type=int, default=CASES)
