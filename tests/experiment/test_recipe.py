@@ -8,6 +8,7 @@ import pytest
 
 from medaegis import InputError
 from medaegis.experiment import HidingSettings, Recipe, find_recipe, find_recipes, hiding_plan, parse_changes
+from medaegis.experiment._hiding import budget_facts
 from medaegis.experiment._stage import distinct
 
 RECIPE = Recipe("r", "t", "q", HidingSettings(), lambda settings: hiding_plan(settings, dataset="d"), {"epochs": 2})
@@ -92,3 +93,22 @@ def test_another_network_from_the_same_factory_is_another_classifier(
 
     assert key(0.0) == key(0.0)
     assert key(0.0) != key(1.0)
+
+
+def test_an_attack_may_bring_its_own_number_of_steps() -> None:
+    settings = HidingSettings(source="phantom-chest", model="small-resnet", attack=("bim", "bim@40", "apgd@7"), steps=9)
+    choices = [v.attacked.choice for v in hiding_plan(settings, dataset="d").variants[::2]]
+    assert [(c.shown, c.build().steps) for c in choices] == [("BIM", 9), ("BIM, 40 steps", 40), ("APGD, 7 steps", 7)]
+    facts = budget_facts(settings)
+    assert facts == {
+        "BIM 1/256": "9 steps of 0.222222/256",
+        "BIM, 40 steps 1/256": "40 steps of 0.05/256",
+        "APGD, 7 steps 1/256": "7 steps of at first 2/256",
+    }
+
+
+@pytest.mark.parametrize("attack", ["bim@", "bim@0", "bim@many", "nope@5"])
+def test_a_bad_number_of_steps_is_named(attack: str) -> None:
+    settings = HidingSettings(source="phantom-chest", model="small-resnet", attack=(attack,))
+    with pytest.raises(InputError, match="attack"):
+        hiding_plan(settings, dataset="d")

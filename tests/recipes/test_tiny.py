@@ -189,6 +189,7 @@ HIDINGS = {
     "hiding-chest-xray": {"without", "with"},
     "rivals-fundus": {"without", "with", "Random guide", "Closest guide", "KDE", "LID"},
     "components": {"without", "with", "HFC, K = 4"},
+    "fewer-steps": {"without", "with"},
     "stronger-hiding": {
         *("without", "with", "HFC, selective", "HFC, orthogonal", "HFC, chosen weights", "HFC, released code"),
     },

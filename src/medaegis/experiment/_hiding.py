@@ -43,7 +43,7 @@ class HidingSettings(NetworkSettings):
         ('1/256', '2/256')
     """
 
-    attack: Names = Field(("bim",), description="the attacks that are hidden")
+    attack: Names = Field(("bim",), description="the attacks that are hidden; bim@10 takes 10 steps")
     eps: Budgets = Field(("1/256",), description="budgets, Linf")
     steps: int | None = Field(40, ge=1, description="attack steps; none takes the papers' 2 eps / (0.02/256)")
     hiding: Names = Field(("hfc",), description="how: hfc, selective, orthogonal, chosen, released, random, closest …")
@@ -143,9 +143,7 @@ def hiding_plan(
     features = TrainFeatures(classifier)
     detectors = (DetectorChoice("KD", (("bandwidth", settings.bandwidth),)), DetectorChoice("MAHA"))
     cases = AdversarialCases(classifier, seed=settings.seed)
-    choices = [AttackChoice(name, eps, settings.steps) for name in settings.attack for eps in settings.eps]
-    for choice in choices:
-        choice.build()
+    choices = attack_choices(settings)
     variants = tuple(
         Variant(attacked, AttackScores(features, attacked, detectors, seed=settings.seed))
         for choice in choices
@@ -160,6 +158,22 @@ def hiding_plan(
     )
 
 
+def attack_choices(settings: HidingSettings) -> tuple[AttackChoice, ...]:
+    """Every attack of the settings at every budget.
+
+    Raises:
+        InputError: unknown preset or bad setting.
+
+    Example:
+        >>> [choice.shown for choice in attack_choices(HidingSettings(attack=["bim", "apgd@20"]))]
+        ['BIM', 'APGD, 20 steps']
+    """
+    found = [AttackChoice.parse(name, eps, settings.steps) for name in settings.attack for eps in settings.eps]
+    for choice in found:
+        choice.build()
+    return tuple(found)
+
+
 def shown_variants(variants: tuple[Variant, ...], budgets: tuple[str, ...]) -> tuple[Variant, ...]:
     """The pair of variants (without, with HFC) that pictures show: the first attack's, at the middle budget.
 
@@ -168,8 +182,8 @@ def shown_variants(variants: tuple[Variant, ...], budgets: tuple[str, ...]) -> t
         ()
     """
     middle, wanted = budgets[len(budgets) // 2], (PLAIN, HIDDEN)
-    first = variants[0].attacked.choice.preset if variants else ""
-    here = [v.attacked for v in variants if (v.attacked.choice.preset, v.attacked.choice.eps) == (first, middle)]
+    first = variants[0].attacked.choice.shown if variants else ""
+    here = [v.attacked for v in variants if (v.attacked.choice.shown, v.attacked.choice.eps) == (first, middle)]
     return tuple(v for v in variants if v.attacked in here and v.attacked.hides in wanted)
 
 
@@ -181,9 +195,9 @@ def budget_facts(settings: HidingSettings) -> dict[str, Any]:
         {'2/256': '40 steps of 0.1/256'}
     """
     facts: dict[str, Any] = {}
-    for name in settings.attack:
-        for eps in settings.eps:
-            attack = AttackChoice(name, eps, settings.steps).build()
-            words = f"{attack.steps} steps of {getattr(attack.step, 'size', 0) * 256:g}/256"
-            facts[eps if len(settings.attack) == 1 else f"{name} {eps}"] = words
+    for choice in attack_choices(settings):
+        attack = choice.build()
+        first = "at first " if choice.preset == "apgd" else ""
+        words = f"{attack.steps} steps of {first}{getattr(attack.step, 'size', 0) * 256:g}/256"
+        facts[choice.eps if len(settings.attack) == 1 else f"{choice.shown} {choice.eps}"] = words
     return facts

@@ -31,12 +31,13 @@ if TYPE_CHECKING:
 def weakness_checks(plan: HidingPlan, context: Context) -> list[dict[str, Any]]:
     """Each check as name, passed and text, for manifest.json."""
     checks = [_zero_gradients(plan, context)]
-    several = len(plan.settings.attack) > 1
-    for attack in plan.settings.attack:
+    attacks = list(dict.fromkeys(v.attacked.choice.shown for v in plan.variants))
+    several = len(attacks) > 1
+    for attack in attacks:
         for hides in dict.fromkeys(v.attacked.hides for v in plan.variants):
-            variants = [v for v in plan.variants if (v.attacked.choice.preset, v.attacked.hides) == (attack, hides)]
+            variants = [v for v in plan.variants if (v.attacked.choice.shown, v.attacked.hides) == (attack, hides)]
             variants.sort(key=lambda v: _budget(v))
-            of = f"{variants[0].attacked.choice.shown}, {_words(hides)}" if several else _words(hides)
+            of = f"{attack}, {_words(hides)}" if several else _words(hides)
             checks += [_grows(variants, context, of), _reaches_all(variants[-1], context, of)]
     for variant in plan.shown:
         checks += _comparisons(plan, variant.attacked, context)

@@ -36,11 +36,30 @@ class AttackChoice:
         preset: one of `PRESETS`.
         eps: budget as a fraction, "1/256".
         steps: number of steps; None takes the preset's own.
+        tell_steps: whether tables call the attack by its number of steps too.
     """
 
     preset: str
     eps: str
     steps: int | None = None
+    tell_steps: bool = False
+
+    @staticmethod
+    def parse(text: str, eps: str, steps: int | None) -> AttackChoice:
+        """A preset's name, or one with its own number of steps: "bim@10".
+
+        Raises:
+            InputError: what follows @ is not a number of steps.
+
+        Example:
+            >>> AttackChoice.parse("bim@10", "1/256", 40).shown
+            'BIM, 10 steps'
+        """
+        preset, at, own = text.partition("@")
+        if not at:
+            return AttackChoice(preset, eps, steps)
+        require(own.isdecimal() and int(own) > 0, "attack", "recipe", "PRESET or PRESET@STEPS, as bim@10", text)
+        return AttackChoice(preset, eps, int(own), tell_steps=True)
 
     def build(self) -> Attack:
         """The attack.
@@ -56,7 +75,8 @@ class AttackChoice:
     @property
     def shown(self) -> str:
         """What tables call the attack."""
-        return self.named.build().name if self.preset in ("cw_linf", "pgd_l2") else self.preset.upper()
+        name = self.named.build().name if self.preset in ("cw_linf", "pgd_l2") else self.preset.upper()
+        return f"{name}, {self.steps} steps" if self.tell_steps else name
 
     @property
     def named(self) -> NamedAttack:
