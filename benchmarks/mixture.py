@@ -74,7 +74,7 @@ def made_up(d: int, k: int, generator: torch.Generator) -> GaussianMixture:
         "offsets": torch.zeros(r),
         "log_dets": torch.zeros(k),
     }
-    return GaussianMixture(**parts)
+    return GaussianMixture(**{n: t.double() if t.is_floating_point() else t for n, t in parts.items()})
 
 
 def exact(args: argparse.Namespace) -> dict[str, Any]:
@@ -173,7 +173,7 @@ def step(args: argparse.Namespace) -> dict[str, Any]:
     model, x = untouched("resnet50"), torch.rand(8, 3, 256, 256, generator=torch.Generator().manual_seed(0))
     target, generator = torch.ones(8, dtype=torch.int64), torch.Generator().manual_seed(0)
     widths = layer_widths()
-    bank = MixtureBank({n: {1: made_up(d, args.components, generator)} for n, d in widths.items()})
+    bank = MixtureBank({n: {1: made_up(d, args.components, generator)} for n, d in widths.items()}).to(x)
     size = bank.bytes
     dense = sum(args.components * d * d * 4 for d in widths.values())
     plain = bim(eps=EPS, steps=args.steps)

@@ -69,6 +69,13 @@ def test_exact_on_the_features_of_a_network(network_features: dict[str, Tensor],
         check(fit_mixture(z[:200], components=k, generator=seeded()), z[200:])
 
 
+def test_exact_where_channels_are_almost_collinear():
+    # as in the stem, whose channels all follow an X-ray's brightness
+    loading = torch.linspace(0.5, 1.5, 64, dtype=torch.float64)
+    z = torch.rand(400, 1, generator=seeded(), dtype=torch.float64) * loading + 1e-3 * rotated(400, 64, 1)
+    check(fit_mixture(z[:300], components=4, generator=seeded()), z[300:])
+
+
 def test_exact_from_dense_covariances():
     a = torch.randn(5, 12, 12, generator=seeded(), dtype=torch.float64)
     covariances = a @ a.transpose(1, 2) / 12 + 0.01 * torch.eye(12)

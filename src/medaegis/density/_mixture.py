@@ -11,6 +11,9 @@ from torch import Tensor
 
 from medaegis._types import Features, PerCase
 
+NARROW = 256
+"""Layers with at most as many channels are kept in the precision that they were fitted in."""
+
 
 class Nearest(NamedTuple):
     """The most likely component of each case.
@@ -113,7 +116,7 @@ class GaussianMixture:
         delta = y - self.white_means[component]
         along = (delta @ self.columns).square() * torch.where(self.owners == component[:, None], self.gains, 0)
         apart = delta.square() * torch.where(self.still, 1, self.scales[component][:, None])
-        return Nearest(component, apart.sum(dim=1) + along.sum(dim=1))
+        return Nearest(component, (apart.sum(dim=1) + along.sum(dim=1)).to(features.dtype))
 
     def covariances(self) -> Tensor:
         """Dense S_k, (k, d, d), in float64: for checks and pictures, as it may take gigabytes."""
@@ -128,7 +131,8 @@ class GaussianMixture:
 
     def white(self, features: Features) -> Tensor:
         """(f - centre) P, (n, d): coordinates in which the base is the identity."""
-        return (features - self.centre) @ self.whitener
+        wide = torch.promote_types(features.dtype, self.centre.dtype)
+        return (features.to(wide) - self.centre) @ self.whitener
 
     def white_quadratics(self, y: Tensor) -> Tensor:
         """`quadratics` of cases that `white` has whitened, (n, k)."""
@@ -145,10 +149,18 @@ class GaussianMixture:
         return self.log_weights - 0.5 * (quadratics + self.log_dets + constant)
 
     def to(self, like: Tensor) -> GaussianMixture:
-        """The same mixture with the dtype and device of `like`."""
-        parts = {n: t.to(like if t.is_floating_point() else like.device) for n, t in self.tensors().items()}
-        return GaussianMixture(**parts)
+        """The same mixture on the device of `like` and, where it has more than 256 channels, with its dtype.
+
+        Narrow layers stay in float64: there a few directions carry nearly all variance, so float32 would round away
+        most digits of the others (a relative error of the gradient of 5e-4 was measured at ResNet-18's stem).
+        """
+        dtype = like.dtype if len(self.centre) > NARROW else self.centre.dtype
+        return GaussianMixture(**{n: _moved(part, like.device, dtype) for n, part in self.tensors().items()})
 
     def tensors(self) -> dict[str, Tensor]:
         """Everything that defines it, for saving; `GaussianMixture(**tensors)` is the way back."""
         return {part.name: getattr(self, part.name) for part in fields(self)}
+
+
+def _moved(part: Tensor, device: torch.device, dtype: torch.dtype) -> Tensor:
+    return part.to(device, dtype if part.is_floating_point() else part.dtype)
