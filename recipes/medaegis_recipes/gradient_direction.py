@@ -31,7 +31,8 @@ recipe = Recipe(
         differs=(
             "A small residual network at 64 px from random weights, where the papers have ResNet-50 at 256 px.",
             "The papers do not state the budget of Figs. 2 and 3: 1/256 here, 10 steps of 0.2/256.",
-            "Fundoscopy is IDRiD and CIFAR-10 a subset of 3,000 images; test images that are classified rightly.",
+            "Fundoscopy is IDRiD and CIFAR-10 a subset of 3,000 images; test images that are classified rightly. One "
+            "network a set (one seed), at most 30 epochs, so the sets differ in training steps.",
             "The paper gives Fig. 2 as a picture only; here with correlations over channels.",
             "CW is PGD on the margin without a floor (kappa infinite): with two classes, where eq. 8 gives both losses "
             "one direction, it is PGD from another random start. Noise of the same budget is added as a control.",
