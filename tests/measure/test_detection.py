@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy.stats import binomtest
 from sklearn.metrics import roc_auc_score
 
 from medaegis._errors import InputError
@@ -157,6 +158,15 @@ def test_share_covers_the_truth():
     flags = random(0).random((300, 60)) < 0.3
     found = [share(row, draws=300, seed=i) for i, row in enumerate(flags)]
     assert 0.89 < np.mean([e.low <= 0.3 <= e.high for e in found]) < 0.98
+
+
+@pytest.mark.parametrize("flag", [False, True])
+@pytest.mark.parametrize("patients", [1, 7, 64])
+def test_share_is_not_certain_where_all_cases_are_alike(flag: bool, patients: int):
+    found = share([flag] * 2 * patients, groups=[str(i // 2) for i in range(2 * patients)])
+    exact = binomtest(patients * flag, patients).proportion_ci(method="exact")
+    assert (found.value, found.n) == (float(flag), 2 * patients)
+    np.testing.assert_allclose((found.low, found.high), exact)
 
 
 # arguments

@@ -11,6 +11,7 @@ from medaegis._errors import require
 from medaegis.measure._estimate import DRAWS, Estimate, Weights, bootstrap
 
 Array = NDArray[np.float64]
+ALPHA = 0.05
 
 
 def auc(
@@ -101,16 +102,26 @@ def threshold_at(clean: ArrayLike, *, tnr: float = 0.90) -> float:
 def share(flags: ArrayLike, *, groups: Sequence[str] | None = None, seed: int = 0, draws: int = DRAWS) -> Estimate:
     """The share of true flags, with its interval: Adv. Acc, accuracy, TPR, TNR.
 
+    Where all flags are alike, every resample is too, and the bootstrap would claim certainty: the interval is then that
+    of Clopper and Pearson (1934) for as many independent cases as there are groups.
+
     Example:
         >>> share([True, False]).value
         0.5
+        >>> round(share([True] * 30).low, 2)
+        0.88
     """
     values = np.asarray(flags, dtype=np.float64)
     if len(values) == 0:
         return Estimate(float("nan"), float("nan"), float("nan"), 0)
-    return bootstrap(
+    found = bootstrap(
         lambda counts: _ratio(counts @ values, counts.sum(axis=1)), len(values), groups=groups, seed=seed, draws=draws
     )
+    independent = len(values) if groups is None else len(set(groups))
+    possible = 1 - (ALPHA / 2) ** (1 / independent)
+    if values.max() == 0:
+        return found._replace(high=possible)
+    return found._replace(low=1 - possible) if values.min() == 1 else found
 
 
 def _ratio(top: Array, bottom: Array) -> Array:
