@@ -17,7 +17,8 @@ TERMS = {
     "Detector": "A program that gives an image a score; the higher, the more it looks attacked.",
     "Threshold": "The score from which a detector flags an image; set so that 90 % of clean images pass.",
     "95 % interval": "The range in square brackets. The bootstrap draws the tested cases again and again at random; "
-    "95 % of the results fall in this range; a share of 0 or 100 % takes Clopper and Pearson's instead. It covers the choice of cases, not of data set, model or seed.",
+    "95 % of the results fall in this range; a share of 0 or 100 % takes Clopper and Pearson's instead. It covers "
+    "the choice of cases, not of data set, model or seed.",
     "n": "The number of cases that a figure rests on.",
     "n/a": "Not available. A missing figure is never shown as zero.",
     "Train, AdvTrain, AdvTest": "Train teaches the classifier. Of the test images that it gets right, AdvTrain fits "
