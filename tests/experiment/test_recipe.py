@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
+import torch
 
 from medaegis import InputError
+from medaegis.attack import Margin
 from medaegis.experiment import HidingSettings, Recipe, find_recipe, find_recipes, hiding_plan, parse_changes
+from medaegis.experiment._context import Context
 from medaegis.experiment._hiding import budget_facts
 from medaegis.experiment._stage import distinct
 
@@ -105,6 +110,20 @@ def test_an_attack_may_bring_its_own_number_of_steps() -> None:
         "BIM, 40 steps 1/256": "40 steps of 0.05/256",
         "APGD, 7 steps 1/256": "7 steps of at first 2/256",
     }
+
+
+def test_kappa_is_for_cw_alone_and_a_number_reaches_the_attack() -> None:
+    settings = HidingSettings(source="phantom-chest", model="small-resnet", attack=("bim", "cw_linf"), kappa=3.0)
+    bim, cw = [v.attacked.choice for v in hiding_plan(settings, dataset="d").variants[::2]]
+    assert (bim.kappa, cw.kappa, cw.build().objective) == (None, 3.0, Margin(3.0))
+
+
+def test_kappa_by_the_gap_is_that_of_test() -> None:
+    settings = HidingSettings(source="phantom-chest", model="small-resnet", attack=("cw_linf",))
+    cw = hiding_plan(settings, dataset="d").variants[0].attacked
+    stored = SimpleNamespace(tensors={"test_logits": torch.tensor([[3.0, 1.0], [-1.0, 4.0]])})
+    built = cw.attack(cw.choice.named, cast(Context, SimpleNamespace(get=lambda stage: stored)))
+    assert built.objective == Margin(3.5)
 
 
 @pytest.mark.parametrize("attack", ["bim@", "bim@0", "bim@many", "nope@5"])

@@ -26,6 +26,7 @@ from medaegis.experiment._stages_attack import (
     CleanScores,
     DetectorChoice,
     Embedding,
+    Kappa,
     Probe,
 )
 from medaegis.experiment._stages_layers import ByLayer
@@ -46,6 +47,7 @@ class HidingSettings(NetworkSettings):
     attack: Names = Field(("bim",), description="the attacks that are hidden; bim@10 takes 10 steps")
     eps: Budgets = Field(("1/256",), description="budgets, Linf")
     steps: int | None = Field(40, ge=1, description="attack steps; none takes the papers' 2 eps / (0.02/256)")
+    kappa: Kappa = Field("gap", description="confidence of CW-Linf; gap is the data's mean logit gap, none no floor")
     hiding: Names = Field(("hfc",), description="how: hfc, selective, orthogonal, chosen, released, random, closest …")
     components: Counts = Field((1,), description="K, Gaussian components a class and layer; the first leads")
     hfc_weight: float = Field(1.0, gt=0, description="factor of HFC; 1 is the papers'")
@@ -168,7 +170,8 @@ def attack_choices(settings: HidingSettings) -> tuple[AttackChoice, ...]:
         >>> [choice.shown for choice in attack_choices(HidingSettings(attack=["bim", "apgd@20"]))]
         ['BIM', 'APGD, 20 steps']
     """
-    found = [AttackChoice.parse(name, eps, settings.steps) for name in settings.attack for eps in settings.eps]
+    named = [(name, eps) for name in settings.attack for eps in settings.eps]
+    found = [AttackChoice.parse(name, eps, settings.steps, settings.kappa) for name, eps in named]
     for choice in found:
         choice.build()
     return tuple(found)
@@ -199,5 +202,6 @@ def budget_facts(settings: HidingSettings) -> dict[str, Any]:
         attack = choice.build()
         first = "at first " if choice.preset == "apgd" else ""
         words = f"{attack.steps} steps of {first}{getattr(attack.step, 'size', 0) * 256:g}/256"
+        words += f", kappa {choice.kappa}" if choice.kappa is not None else ""
         facts[choice.eps if len(settings.attack) == 1 else f"{choice.shown} {choice.eps}"] = words
     return facts

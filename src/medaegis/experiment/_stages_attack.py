@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -14,6 +14,7 @@ from medaegis import attack as attacks
 from medaegis._errors import require
 from medaegis._types import Tapped
 from medaegis.attack import Attack, Attacker, AttackResult, Objective, matched_noise, run_attack
+from medaegis.attack._margins import top_gap
 from medaegis.detect import Detector, make_detector
 from medaegis.experiment._context import Context
 from medaegis.experiment._named_attack import NamedAttack
@@ -28,6 +29,9 @@ PRESETS = ("fgsm", "bim", "pgd", "mim", "tim", "dim", "cw_linf", "pgd_l2", "apgd
 PLAIN, HIDDEN = "without", "with"
 
 
+Kappa = float | Literal["gap"] | None
+
+
 @dataclass(frozen=True)
 class AttackChoice:
     """An attack by name and settings, as a recipe states it.
@@ -37,16 +41,18 @@ class AttackChoice:
         eps: budget as a fraction, "1/256".
         steps: number of steps; None takes the preset's own.
         tell_steps: whether tables call the attack by its number of steps too.
+        kappa: confidence of `cw_linf`: a number, "gap" for the mean logit gap of Test (HFC-23), None for no floor.
     """
 
     preset: str
     eps: str
     steps: int | None = None
     tell_steps: bool = False
+    kappa: Kappa = None
 
     @staticmethod
-    def parse(text: str, eps: str, steps: int | None) -> AttackChoice:
-        """A preset's name, or one with its own number of steps: "bim@10".
+    def parse(text: str, eps: str, steps: int | None, kappa: Kappa = None) -> AttackChoice:
+        """A preset's name, or one with its own number of steps: "bim@10". `kappa` is for `cw_linf` alone.
 
         Raises:
             InputError: what follows @ is not a number of steps.
@@ -56,10 +62,10 @@ class AttackChoice:
             'BIM, 10 steps'
         """
         preset, at, own = text.partition("@")
-        if not at:
-            return AttackChoice(preset, eps, steps)
-        require(own.isdecimal() and int(own) > 0, "attack", "recipe", "PRESET or PRESET@STEPS, as bim@10", text)
-        return AttackChoice(preset, eps, int(own), tell_steps=True)
+        good = not at or (own.isdecimal() and int(own) > 0)
+        require(good, "attack", "recipe", "PRESET or PRESET@STEPS, as bim@10", text)
+        kept = kappa if preset == "cw_linf" else None
+        return AttackChoice(preset, eps, int(own) if at else steps, tell_steps=bool(at), kappa=kept)
 
     def build(self) -> Attack:
         """The attack.
@@ -82,7 +88,8 @@ class AttackChoice:
     def named(self) -> NamedAttack:
         """The same as the checks of an attack's strength take it."""
         steps = None if self.preset in ("fgsm", "noise") else self.steps
-        return NamedAttack(self.preset, self.eps).changed(steps=steps)
+        kappa = None if self.kappa == "gap" else self.kappa
+        return NamedAttack(self.preset, self.eps).changed(steps=steps, kappa=kappa)
 
 
 @dataclass(frozen=True)
@@ -167,7 +174,7 @@ class Attacked(Stage):
 
     def attack(self, named: NamedAttack, context: Context) -> Attacker:
         """The attack with what hides it."""
-        attack, added = named.build(), self._added(context)
+        attack, added = self._with_gap(named, context).build(), self._added(context)
         if self.rival:
             assert self.features is not None, "a plan gives competitors their features"
             assert isinstance(attack, Attack), "every one of PRESETS runs in the loop"
@@ -178,6 +185,12 @@ class Attacked(Stage):
         return (
             hidden.projecting(self.projection) if isinstance(hidden, Attack) and self.projection != "none" else hidden
         )
+
+    def _with_gap(self, named: NamedAttack, context: Context) -> NamedAttack:
+        if self.choice.kappa != "gap" or named.preset != self.choice.preset:
+            return named
+        gaps = top_gap(context.get(self.cases.classifier).tensors["test_logits"])
+        return named.changed(kappa=gaps.double().mean().item())
 
     def _added(self, context: Context) -> Objective | None:
         if self.chosen is not None:
