@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, make_dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import pytest
 import torch
@@ -78,6 +78,21 @@ def test_a_new_field_with_a_default_keeps_old_keys_and_a_new_version_does_not() 
 
     assert renamed(Longer) == Number(1).key
     assert renamed(Newer) != Number(1).key
+
+
+def test_a_new_field_of_a_value_inside_a_stage_keeps_old_keys() -> None:
+    short = make_dataclass("Choice", [("name", str)], frozen=True)
+    longer = make_dataclass("Choice", [("name", str), ("steps", int, 3)], frozen=True)
+
+    @dataclass(frozen=True)
+    class Chosen(Stage):
+        choice: Any
+
+        def compute(self, context: Context) -> Result:
+            return Result({}, {})
+
+    assert Chosen(short("a")).key == Chosen(longer("a")).key == Chosen(longer("a", 3)).key
+    assert len({Chosen(longer("a", steps)).key for steps in (3, 4)} | {Chosen(longer("b")).key}) == 3
 
 
 def test_mutable_default_does_not_enter_the_key() -> None:

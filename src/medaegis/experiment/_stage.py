@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 import json
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
@@ -43,8 +44,8 @@ def unkeyed(default: Any = dataclasses.MISSING) -> Any:
 class Stage(ABC):
     """An interface: subclasses are frozen dataclasses whose fields are JSON values or other stages.
 
-    The key hashes the class's name and version, the fields that differ from their default, and the keys of input
-    stages. Device, threads and batch size belong to the context and are not in it. Raise `version` when `compute`
+    The key hashes the class's name and version, the fields that differ from their default (also inside a dataclass
+    that is a field, so that giving one a new field leaves old results valid), and the keys of input stages. Device, threads and batch size belong to the context and are not in it. Raise `version` when `compute`
     changes its results.
     """
 
@@ -73,8 +74,11 @@ class Stage(ABC):
         return tuple(item for item in flat if isinstance(item, Stage))
 
     def _keyed(self) -> dict[str, Any]:
-        fields = [f for f in dataclasses.fields(self) if f.metadata.get("keyed", True)]
-        return {f.name: _plain(getattr(self, f.name)) for f in fields if getattr(self, f.name) != f.default}
+        return _changed(self, [f for f in dataclasses.fields(self) if f.metadata.get("keyed", True)])
+
+
+def _changed(owner: Any, fields: Sequence[dataclasses.Field[Any]]) -> dict[str, Any]:
+    return {f.name: _plain(getattr(owner, f.name)) for f in fields if getattr(owner, f.name) != f.default}
 
 
 def _plain(value: Any) -> Any:
@@ -83,7 +87,7 @@ def _plain(value: Any) -> Any:
     if isinstance(value, tuple):
         return [_plain(item) for item in value]
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return dataclasses.asdict(value)
+        return _changed(value, dataclasses.fields(value))
     return value
 
 
