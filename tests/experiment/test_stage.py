@@ -12,7 +12,7 @@ import torch
 
 from medaegis import DataError
 from medaegis.experiment import Context, Result, Stage, Store
-from medaegis.experiment._stage import distinct, unkeyed
+from medaegis.experiment._stage import distinct, late, unkeyed
 
 COMPUTED: list[str] = []
 
@@ -82,7 +82,7 @@ def test_a_new_field_with_a_default_keeps_old_keys_and_a_new_version_does_not() 
 
 def test_a_new_field_of_a_value_inside_a_stage_keeps_old_keys() -> None:
     short = make_dataclass("Choice", [("name", str)], frozen=True)
-    longer = make_dataclass("Choice", [("name", str), ("steps", int, 3)], frozen=True)
+    longer = make_dataclass("Choice", [("name", str), ("steps", int, late(3))], frozen=True)
 
     @dataclass(frozen=True)
     class Chosen(Stage):

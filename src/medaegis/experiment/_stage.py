@@ -6,7 +6,6 @@ import dataclasses
 import hashlib
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
@@ -28,6 +27,19 @@ class Result(NamedTuple):
     info: dict[str, Any]
 
 
+def late(default: Any) -> Any:
+    """A field that a dataclass in stages' keys got later: while it has its default, keys are as they were.
+
+    Example:
+        >>> @dataclass(frozen=True)
+        ... class Choice:
+        ...     kappa: float | None = late(None)
+        >>> Choice().kappa is None
+        True
+    """
+    return field(default=default, metadata={"late": True})
+
+
 def unkeyed(default: Any = dataclasses.MISSING) -> Any:
     """A field that does not change the result (a path whose content's hash is another field) and so is not in the key.
 
@@ -44,8 +56,9 @@ def unkeyed(default: Any = dataclasses.MISSING) -> Any:
 class Stage(ABC):
     """An interface: subclasses are frozen dataclasses whose fields are JSON values or other stages.
 
-    The key hashes the class's name and version, the fields that differ from their default (also inside a dataclass
-    that is a field, so that giving one a new field leaves old results valid), and the keys of input stages. Device, threads and batch size belong to the context and are not in it. Raise `version` when `compute`
+    The key hashes the class's name and version, the fields that differ from their default, and the keys of input
+    stages. Of a dataclass that is a field it takes every field: give it new ones with `late`, or old results are lost.
+    Device, threads and batch size belong to the context and are not in it. Raise `version` when `compute`
     changes its results.
     """
 
@@ -74,11 +87,8 @@ class Stage(ABC):
         return tuple(item for item in flat if isinstance(item, Stage))
 
     def _keyed(self) -> dict[str, Any]:
-        return _changed(self, [f for f in dataclasses.fields(self) if f.metadata.get("keyed", True)])
-
-
-def _changed(owner: Any, fields: Sequence[dataclasses.Field[Any]]) -> dict[str, Any]:
-    return {f.name: _plain(getattr(owner, f.name)) for f in fields if getattr(owner, f.name) != f.default}
+        fields = [f for f in dataclasses.fields(self) if f.metadata.get("keyed", True)]
+        return {f.name: _plain(getattr(self, f.name)) for f in fields if getattr(self, f.name) != f.default}
 
 
 def _plain(value: Any) -> Any:
@@ -87,7 +97,9 @@ def _plain(value: Any) -> Any:
     if isinstance(value, tuple):
         return [_plain(item) for item in value]
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return _changed(value, dataclasses.fields(value))
+        late = [f for f in dataclasses.fields(value) if f.metadata.get("late", False)]
+        untouched = {f.name for f in late if getattr(value, f.name) == f.default}
+        return {name: part for name, part in dataclasses.asdict(value).items() if name not in untouched}
     return value
 
 

@@ -19,7 +19,7 @@ from medaegis.detect import Detector, make_detector
 from medaegis.experiment._context import Context
 from medaegis.experiment._named_attack import NamedAttack
 from medaegis.experiment._rivals import with_rival
-from medaegis.experiment._stage import Result, Stage, unkeyed
+from medaegis.experiment._stage import Result, Stage, late, unkeyed
 from medaegis.experiment._stages_data import cases_at
 from medaegis.experiment._stages_model import AdversarialCases, Bank, Classifier, TrainFeatures, features_of
 from medaegis.experiment._weakness import spread
@@ -47,8 +47,8 @@ class AttackChoice:
     preset: str
     eps: str
     steps: int | None = None
-    tell_steps: bool = False
-    kappa: Kappa = None
+    tell_steps: bool = late(False)
+    kappa: Kappa = late(None)
 
     @staticmethod
     def parse(text: str, eps: str, steps: int | None, kappa: Kappa = None) -> AttackChoice:
