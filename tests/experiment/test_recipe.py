@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.metadata import EntryPoint
 from pathlib import Path
 from types import SimpleNamespace
 from typing import cast
@@ -9,11 +10,12 @@ from typing import cast
 import pytest
 import torch
 
-from medaegis import InputError
+from medaegis import InputError, MedaegisError
 from medaegis.attack import Margin
-from medaegis.experiment import HidingSettings, Recipe, find_recipe, find_recipes, hiding_plan, parse_changes
+from medaegis.experiment import HidingSettings, Recipe, _recipe, find_recipe, find_recipes, hiding_plan, parse_changes
 from medaegis.experiment._context import Context
 from medaegis.experiment._hiding import budget_facts
+from medaegis.experiment._recipe import RecipeWarning
 from medaegis.experiment._stage import distinct
 
 RECIPE = Recipe("r", "t", "q", HidingSettings(), lambda settings: hiding_plan(settings, dataset="d"), {"epochs": 2})
@@ -21,6 +23,17 @@ RECIPE = Recipe("r", "t", "q", HidingSettings(), lambda settings: hiding_plan(se
 
 def test_installed_recipes_are_found() -> None:
     assert {"demo", "chest-xray-small"} <= set(find_recipes())
+
+
+def test_a_broken_recipe_of_another_package_stops_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    broken = EntryPoint("broken", "medaegis_recipes.demo:there_is_no_such_recipe", "medaegis.recipes")
+    good = EntryPoint("demo", "medaegis_recipes.demo:recipe", "medaegis.recipes")
+    monkeypatch.setattr(_recipe, "entry_points", lambda group: [broken, good])
+    assert find_recipe("demo").name == "demo"
+    with pytest.warns(RecipeWarning, match=r"recipe broken \(.*cannot be loaded"):
+        assert list(find_recipes()) == ["demo"]
+    with pytest.raises(MedaegisError, match="recipe broken"):
+        find_recipe("broken")
 
 
 def test_unknown_recipe_names_the_nearest() -> None:

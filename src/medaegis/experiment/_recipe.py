@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import difflib
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Protocol, runtime_checkable
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -16,6 +17,10 @@ from medaegis.experiment._context import Context
 from medaegis.experiment._stage import Stage
 
 GROUP = "medaegis.recipes"
+
+
+class RecipeWarning(UserWarning):
+    """An installed recipe cannot be loaded; the others can."""
 
 
 class Settings(BaseModel):
@@ -105,20 +110,25 @@ def parse_changes(pairs: tuple[str, ...]) -> dict[str, Any]:
 
 
 def find_recipes() -> dict[str, Recipe]:
-    """All installed recipes by name, this package's and third parties'.
+    """All installed recipes by name, this package's and third parties'; one that cannot be loaded is left out.
 
-    Raises:
-        MedaegisError: an installed recipe cannot be imported; the text names it.
+    Warns:
+        RecipeWarning: a recipe cannot be loaded; the text names it.
     """
     found: dict[str, Recipe] = {}
     for entry in entry_points(group=GROUP):
         try:
-            found[entry.name] = entry.load()
-        except ImportError as error:
-            raise MedaegisError(
-                f"The installed recipe {entry.name} ({entry.value}) cannot be imported: {error}"
-            ) from error
+            found[entry.name] = _loaded(entry)
+        except MedaegisError as error:
+            warnings.warn(str(error), RecipeWarning, stacklevel=2)
     return dict(sorted(found.items()))
+
+
+def _loaded(entry: EntryPoint) -> Recipe:
+    try:
+        return entry.load()
+    except Exception as error:  # another package's module may raise anything
+        raise MedaegisError(f"The installed recipe {entry.name} ({entry.value}) cannot be loaded: {error}") from error
 
 
 def find_recipe(name: str) -> Recipe:
@@ -126,10 +136,12 @@ def find_recipe(name: str) -> Recipe:
 
     Raises:
         InputError: there is none; the text names the nearest.
+        MedaegisError: it cannot be loaded.
     """
-    known = find_recipes()
-    if name in known:
-        return known[name]
+    entries = {entry.name: entry for entry in entry_points(group=GROUP)}
+    if name in entries:
+        return _loaded(entries[name])
+    known = sorted(entries)
     near = difflib.get_close_matches(name, known, n=1)
     hint = f" Did you mean {near[0]}?" if near else ""
     raise InputError(f"There is no recipe {name!r}.{hint} `medaegis list` shows: {', '.join(known)}.")
