@@ -1,5 +1,6 @@
 """Metrics, each with its interval and its n; the stress test; what the last layer does to an attack's direction."""
 
+from medaegis.measure._delong import Difference, auc_difference
 from medaegis.measure._detection import auc, share, threshold_at, tpr_at_tnr
 from medaegis.measure._estimate import Estimate, bootstrap, mean
 from medaegis.measure._head import (
@@ -14,10 +15,12 @@ from medaegis.measure._value_change import Correlation, Similarity, change_corre
 
 __all__ = [
     "Correlation",
+    "Difference",
     "Estimate",
     "LayerStress",
     "Similarity",
     "auc",
+    "auc_difference",
     "block_layers",
     "bootstrap",
     "change_correlation",
