@@ -10,6 +10,7 @@ import pytest
 import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
+from sklearn.base import clone
 from torch import Tensor, nn
 
 from medaegis._errors import DataError, InputError, NotFittedError
@@ -74,6 +75,14 @@ def fitted(make: Callable[[], Detector], wrap: Wrap) -> Detector:
 
 def test_the_list_is_complete():
     assert {type(make()) for make in MAKERS.values()} == set(DETECTORS.values())
+
+
+def test_parameters_are_scikit_learns(make: Callable[[], Detector]):
+    detector = make()
+    copy = clone(detector)
+    assert copy is not detector
+    assert copy.get_params() == detector.get_params()
+    assert copy.set_params(layers=["a"]).layers == ["a"]
 
 
 # fit

@@ -1,6 +1,7 @@
 """Detectors: fitted on what is normal, they score what is adversarial."""
 
 from medaegis.detect._detector import Detector
+from medaegis.detect._examples import AnyFeatures, Examples
 from medaegis.detect._features import extract
 from medaegis.detect._guard import DetectorGuard, guard
 from medaegis.detect._hfc_score import HFCScore
@@ -8,4 +9,15 @@ from medaegis.detect._kd import KD
 from medaegis.detect._maha import MAHA
 from medaegis.detect._names import make_detector
 
-__all__ = ["KD", "MAHA", "Detector", "DetectorGuard", "HFCScore", "extract", "guard", "make_detector"]
+__all__ = [
+    "KD",
+    "MAHA",
+    "AnyFeatures",
+    "Detector",
+    "DetectorGuard",
+    "Examples",
+    "HFCScore",
+    "extract",
+    "guard",
+    "make_detector",
+]

@@ -9,26 +9,30 @@ from pathlib import Path
 from typing import Any, ClassVar, Self, cast
 
 import torch
+from sklearn.base import BaseEstimator
 from torch import Tensor, nn
 
 from medaegis._errors import DataError, NotFittedError, require
 from medaegis._types import Flags, Images, Labels, LayerFeatures, PerCase
+from medaegis.detect._examples import AnyFeatures, Examples
 from medaegis.detect._features import extract
 from medaegis.measure import threshold_at
 from medaegis.models import PENULTIMATE
 
-AnyFeatures = Tensor | LayerFeatures
 
-
-class Detector(ABC):
+class Detector(BaseEstimator, ABC):
     """An interface: fitted on normal features, it scores others; a higher score means more adversarial.
 
     The features door takes one layer's features (n, d), or a mapping of layer names to features; the images door takes
-    images and the network. Attributes that end in `_` are what fitting learned.
+    images and the network. Attributes that end in `_` are what fitting learned. `get_params`, `set_params` and
+    `sklearn.base.clone` work as in scikit-learn: constructors store and check their arguments.
     """
 
     differentiable: ClassVar[bool] = True
     """Whether `score` keeps the gradient to its features."""
+
+    learns_attacks: ClassVar[bool] = False
+    """Whether `fit` needs `examples`."""
 
     layers: Any = PENULTIMATE
     """Which layers the images door hands to `fit` and `score`: names, or "relu" for all activations."""
@@ -36,12 +40,26 @@ class Detector(ABC):
     threshold_: float | None = None
 
     @abstractmethod
-    def fit(self, features: AnyFeatures, labels: Labels) -> Self:
-        """Learn what is normal from clean Train features and their classes (n,)."""
+    def fit(self, features: AnyFeatures, labels: Labels, *, examples: Examples | None = None) -> Self:
+        """Learn what is normal from clean Train features and their classes (n,).
+
+        Args:
+            features: (n, d), or by layer.
+            labels: classes (n,).
+            examples: for detectors that learn from attacks; others leave them alone.
+        """
 
     @abstractmethod
     def score(self, features: AnyFeatures, predicted: Labels | None = None) -> PerCase:
         """Scores (n,); `predicted` (n,) are the classes that the network predicts, where the detector asks for them."""
+
+    def layer_scores(self, features: AnyFeatures, predicted: Labels | None = None) -> dict[str, PerCase]:
+        """The score of each layer alone, (n,) by name; "" for a detector that has one score."""
+        return {"": self.score(features, predicted)}
+
+    def prepare(self, model: nn.Module) -> Self:
+        """Take from the network what the features door needs besides features: nothing, for most."""
+        return self
 
     @abstractmethod
     def fitted_layers(self) -> tuple[str, ...]:
@@ -68,14 +86,40 @@ class Detector(ABC):
             return {name: z for name, z in features.items() if name != PENULTIMATE}
         return {name: features[name] for name in self.layers}
 
-    def fit_images(self, model: nn.Module, images: Images, labels: Labels, *, batch_size: int = 64) -> Self:
-        """`fit` on what `model` makes of clean Train images (n, c, *space) of classes (n,)."""
-        return self.fit(self.pick(extract(model, images, self._taps(), batch_size=batch_size).features), labels)
+    def fit_images(
+        self,
+        model: nn.Module,
+        images: Images,
+        labels: Labels,
+        *,
+        negative: Images | None = None,
+        positive: Images | None = None,
+        batch_size: int = 64,
+    ) -> Self:
+        """`fit` on what `model` makes of images.
+
+        Args:
+            model: maps images to logits.
+            images: clean Train images (n, c, *space).
+            labels: their classes (n,).
+            negative: for detectors that learn from attacks: clean and noisy images of AdvTrain.
+            positive: successful adversarial images of AdvTrain.
+            batch_size: images a pass.
+
+        Raises:
+            InputError: only one of `negative` and `positive` is given, or what `fit` raises.
+        """
+        both = (negative is None) == (positive is None)
+        require(both, "positive", "fit_images", "given together with `negative`", "one of the two")
+        known = self.prepare(model)._read(model, images, batch_size)[0]
+        if negative is None or positive is None:
+            return self.fit(known, labels)
+        (low, low_classes), (high, high_classes) = (self._read(model, x, batch_size) for x in (negative, positive))
+        return self.fit(known, labels, examples=Examples(low, high, low_classes, high_classes))
 
     def score_images(self, model: nn.Module, images: Images, *, batch_size: int = 64) -> PerCase:
         """`score` of what `model` makes of images (n, c, *space), with its own predictions."""
-        tapped = extract(model, images, self._taps(), batch_size=batch_size)
-        return self.score(self.pick(tapped.features), tapped.logits.argmax(dim=1))
+        return self.score(*self._read(model, images, batch_size))
 
     def calibrate(self, clean: AnyFeatures, predicted: Labels | None = None, *, tnr: float = 0.90) -> Self:
         """Set `threshold_` so that a share `tnr` of these held-out clean cases passes.
@@ -141,6 +185,10 @@ class Detector(ABC):
             ) from error
         detector.threshold_ = threshold
         return detector
+
+    def _read(self, model: nn.Module, images: Images, batch_size: int) -> tuple[AnyFeatures, Labels]:
+        tapped = extract(model, images, self._taps(), batch_size=batch_size)
+        return self.pick(tapped.features), tapped.logits.argmax(dim=1)
 
     def _taps(self) -> Any:
         return (self.layers,) if self.layers == PENULTIMATE else self.layers

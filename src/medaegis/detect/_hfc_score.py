@@ -10,7 +10,8 @@ from torch import Tensor
 from medaegis._errors import NotFittedError, is_int, require
 from medaegis._types import Labels, PerCase
 from medaegis.density import GaussianMixture, MixtureBank, fit_bank
-from medaegis.detect._detector import AnyFeatures, Detector, by_layer, check_fit, places_of, to_score
+from medaegis.detect._detector import Detector, by_layer, check_fit, places_of, to_score
+from medaegis.detect._examples import AnyFeatures, Examples
 
 
 class HFCScore(Detector):
@@ -43,7 +44,7 @@ class HFCScore(Detector):
         require(is_int(components) and components >= 1, "components", "HFCScore", "an int >= 1", components)
         self.components, self.layers, self.seed = components, layers, seed
 
-    def fit(self, features: AnyFeatures, labels: Labels) -> Self:
+    def fit(self, features: AnyFeatures, labels: Labels, *, examples: Examples | None = None) -> Self:
         """Fit a mixture to each class at each layer of Train features (n, d).
 
         Raises:
@@ -72,11 +73,15 @@ class HFCScore(Detector):
             NotFittedError: before `fit`.
             InputError: a layer is missing, shapes do not fit, or a predicted class was not in Train.
         """
+        return torch.stack(list(self.layer_scores(features, predicted).values())).mean(dim=0)
+
+    def layer_scores(self, features: AnyFeatures, predicted: Labels | None = None) -> dict[str, PerCase]:
+        """The score of each layer alone, (n,) by name."""
         self._check_fitted()
         layers = to_score(features, {name: _width(by) for name, by in self.bank_.mixtures.items()}, "HFCScore")
         first = next(iter(layers.values()))
         places = None if predicted is None else places_of(predicted, self.bank_.classes, first, "HFCScore")
-        return torch.stack([self._layer(name, z, places) for name, z in layers.items()]).mean(dim=0)
+        return {name: self._layer(name, z, places) for name, z in layers.items()}
 
     def _layer(self, name: str, z: Tensor, places: Tensor | None) -> Tensor:
         mixtures = [mixture.to(z) for mixture in self.bank_.mixtures[name].values()]

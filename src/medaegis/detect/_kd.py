@@ -11,7 +11,8 @@ from medaegis._errors import NotFittedError
 from medaegis._types import Labels, PerCase
 from medaegis.density import choose_bandwidth, kernel_log_density, leave_one_out_log_density
 from medaegis.density._kernel import Bandwidth, check_bandwidth
-from medaegis.detect._detector import AnyFeatures, Detector, by_layer, check_fit, places_of, to_score
+from medaegis.detect._detector import Detector, by_layer, check_fit, places_of, to_score
+from medaegis.detect._examples import AnyFeatures, Examples
 
 
 class KD(Detector):
@@ -46,7 +47,7 @@ class KD(Detector):
         self.bandwidth: Bandwidth = bandwidth
         self.layers, self.centred = layers, centred
 
-    def fit(self, features: AnyFeatures, labels: Labels) -> Self:
+    def fit(self, features: AnyFeatures, labels: Labels, *, examples: Examples | None = None) -> Self:
         """Keep Train features (n, d) by class, choose the bandwidth and the levels.
 
         Raises:
@@ -73,12 +74,16 @@ class KD(Detector):
             NotFittedError: before `fit`.
             InputError: a layer is missing, shapes do not fit, or a predicted class was not in Train.
         """
+        return torch.stack(list(self.layer_scores(features, predicted).values())).mean(dim=0)
+
+    def layer_scores(self, features: AnyFeatures, predicted: Labels | None = None) -> dict[str, PerCase]:
+        """The score of each layer alone, (n,) by name."""
         self._check_fitted()
         widths = {name: next(iter(by_class.values())).shape[1] for name, by_class in self.reference_.items()}
         layers = to_score(features, widths, "KD")
         classes, first = next(iter(self.reference_.values())), next(iter(layers.values()))
         column = None if predicted is None else places_of(predicted, tuple(classes), first, "KD")
-        return torch.stack([self._layer(name, z, column) for name, z in layers.items()]).mean(dim=0)
+        return {name: self._layer(name, z, column) for name, z in layers.items()}
 
     def _layer(self, name: str, z: Tensor, column: Tensor | None) -> Tensor:
         by_class, levels, width = self.reference_[name], self.levels_[name], self.bandwidth_[name]

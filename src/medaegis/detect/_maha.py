@@ -10,7 +10,8 @@ from torch import Tensor
 from medaegis._errors import NotFittedError
 from medaegis._types import Labels, PerCase
 from medaegis.density import TiedGaussians, fit_tied
-from medaegis.detect._detector import AnyFeatures, Detector, by_layer, check_fit, to_score
+from medaegis.detect._detector import Detector, by_layer, check_fit, to_score
+from medaegis.detect._examples import AnyFeatures, Examples
 
 
 class MAHA(Detector):
@@ -37,7 +38,7 @@ class MAHA(Detector):
     def __init__(self, *, layers: Any = "relu", seed: int = 0) -> None:
         self.layers, self.seed = layers, seed
 
-    def fit(self, features: AnyFeatures, labels: Labels) -> Self:
+    def fit(self, features: AnyFeatures, labels: Labels, *, examples: Examples | None = None) -> Self:
         """Fit means and covariance at each layer on Train features.
 
         Raises:
@@ -58,7 +59,7 @@ class MAHA(Detector):
         """
         return torch.stack(list(self.layer_scores(features).values())).mean(dim=0)
 
-    def layer_scores(self, features: AnyFeatures) -> dict[str, PerCase]:
+    def layer_scores(self, features: AnyFeatures, predicted: Labels | None = None) -> dict[str, PerCase]:
         """The score of each layer alone, (n,) by name."""
         if not hasattr(self, "gaussians_"):
             raise NotFittedError("MAHA is not fitted yet: call fit(features, labels) first.")
