@@ -17,20 +17,17 @@ from medaegis.experiment._hidings import hidings
 from medaegis.experiment._named_attack import comparisons
 from medaegis.experiment._network_settings import Budgets, Counts, Names, NetworkSettings, classifier_stage
 from medaegis.experiment._stage import Stage
-from medaegis.experiment._stages_attack import (
-    HIDDEN,
-    PLAIN,
-    AttackChoice,
-    Attacked,
+from medaegis.experiment._stages_attack import HIDDEN, PLAIN, AttackChoice, Attacked, Kappa, Probe
+from medaegis.experiment._stages_detect import (
     AttackScores,
     CleanScores,
     DetectorChoice,
     Embedding,
-    Kappa,
-    Probe,
+    Learned,
+    parse_detectors,
 )
 from medaegis.experiment._stages_layers import ByLayer
-from medaegis.experiment._stages_model import AdversarialCases, Classifier, TrainFeatures
+from medaegis.experiment._stages_model import AdversarialCases, Classifier, DetectorCases, TrainFeatures
 from medaegis.experiment._weakness import CASES
 
 Published = dict[tuple[str, ...], float]
@@ -51,16 +48,18 @@ class HidingSettings(NetworkSettings):
     hiding: Names = Field(("hfc",), description="how: hfc, selective, orthogonal, chosen, released, random, closest …")
     components: Counts = Field((1,), description="K, Gaussian components a class and layer; the first leads")
     hfc_weight: float = Field(1.0, gt=0, description="factor of HFC; 1 is the papers'")
+    detectors: Names = Field(("KD", "MAHA"), description="kinds; LID:logistic weighs layers by what an attack shows")
     bandwidth: float | Literal["median", "likelihood"] = Field("likelihood", description="of KD")
     checks: int = Field(CASES, ge=0, description="cases of the extra runs that check the attack's strength; 0: none")
 
 
 @dataclass(frozen=True)
 class Variant:
-    """One budget without or with HFC: its attack and the scores on it."""
+    """One budget without or with HFC: its attack, the scores on it, and those on clean images by the same detectors."""
 
     attacked: Attacked
     scores: AttackScores
+    clean: CleanScores
 
 
 @dataclass(frozen=True)
@@ -79,7 +78,6 @@ class HidingPlan:
     dataset: str
     classifier: Classifier
     cases: AdversarialCases
-    clean: CleanScores
     variants: tuple[Variant, ...]
     embedding: Embedding
     by_layer: ByLayer | None = None
@@ -87,10 +85,21 @@ class HidingPlan:
     differs: tuple[str, ...] = ()
 
     @property
+    def clean(self) -> CleanScores:
+        """The clean scores of the first variant."""
+        return self.variants[0].clean
+
+    @property
+    def detectors(self) -> tuple[str, ...]:
+        """What tables call the detectors."""
+        return tuple(choice.label for choice in self.clean.detectors)
+
+    @property
     def stages(self) -> tuple[Stage, ...]:
         """What must be computed."""
         layers = () if self.by_layer is None else (self.by_layer,)
-        return (self.clean, *(v.scores for v in self.variants), self.embedding, *layers, *self.probes)
+        scores = [stage for v in self.variants for stage in (v.clean, v.scores)]
+        return (*dict.fromkeys(scores), self.embedding, *layers, *self.probes)
 
     @property
     def shown(self) -> tuple[Variant, ...]:
@@ -143,21 +152,37 @@ def hiding_plan(
     require(len(set(settings.hiding)) == len(settings.hiding), "hiding", "recipe", "different values", settings.hiding)
     classifier = classifier_stage(settings)
     features = TrainFeatures(classifier)
-    detectors = (DetectorChoice("KD", (("bandwidth", settings.bandwidth),)), DetectorChoice("MAHA"))
+    detectors = parse_detectors(settings.detectors, settings.bandwidth)
     cases = AdversarialCases(classifier, seed=settings.seed)
-    choices = attack_choices(settings)
     variants = tuple(
-        Variant(attacked, AttackScores(features, attacked, detectors, seed=settings.seed))
-        for choice in choices
-        for attacked in hidings(settings, choice, cases, features)
+        variant
+        for choice in attack_choices(settings)
+        for variant in _variants(settings, choice, cases, features, detectors)
     )
-    clean = CleanScores(features, cases, detectors)
     shown = shown_variants(variants, settings.eps)
-    embedding = Embedding(clean, tuple(v.scores for v in shown), seed=settings.seed)
+    embedding = Embedding(shown[0].clean, tuple(v.scores for v in shown), seed=settings.seed)
     by_layer = ByLayer(features, shown[0].attacked, shown[1].attacked) if len(shown) == 2 else None
-    return HidingPlan(
-        settings, dataset, classifier, cases, clean, variants, embedding, by_layer, published or {}, differs
-    )
+    return HidingPlan(settings, dataset, classifier, cases, variants, embedding, by_layer, published or {}, differs)
+
+
+def _variants(
+    settings: HidingSettings,
+    choice: AttackChoice,
+    cases: AdversarialCases,
+    features: TrainFeatures,
+    detectors: tuple[DetectorChoice, ...],
+) -> list[Variant]:
+    """One attack in all ways of hiding; detectors that learn have learned from this attack, not hidden."""
+    learned = None
+    if any(detector.learns_attacks for detector in detectors):
+        learning = DetectorCases(cases, seed=settings.seed)
+        teacher = Attacked(cases, choice, seed=settings.seed, learning=learning)
+        learned = Learned(features, teacher, detectors, seed=settings.seed)
+    clean = CleanScores(features, cases, detectors, learned)
+    return [
+        Variant(attacked, AttackScores(features, attacked, detectors, settings.seed, learned), clean)
+        for attacked in hidings(settings, choice, cases, features)
+    ]
 
 
 def attack_choices(settings: HidingSettings) -> tuple[AttackChoice, ...]:

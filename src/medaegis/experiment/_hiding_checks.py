@@ -42,7 +42,7 @@ def weakness_checks(plan: HidingPlan, context: Context) -> list[dict[str, Any]]:
     for variant in plan.shown:
         checks += _comparisons(plan, variant.attacked, context)
     checks.append(not_run(TRANSFER, "this recipe has no substitute network"))
-    checks.append(adaptive_check([d.label for d in plan.clean.detectors], is_adaptive(plan)))
+    checks.append(adaptive_check(list(plan.detectors), is_adaptive(plan)))
     return [check.fact() for check in checks]
 
 

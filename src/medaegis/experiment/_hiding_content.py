@@ -18,6 +18,8 @@ from medaegis.measure import Estimate, auc, share, threshold_at, tpr_at_tnr
 
 if TYPE_CHECKING:
     from medaegis.experiment._hiding import HidingPlan, Variant
+    from medaegis.experiment._stages_attack import Attacked
+    from medaegis.experiment._stages_detect import CleanScores
 
 TNR = 0.90
 SHOWN_A_CLASS = 2
@@ -28,6 +30,14 @@ class _Part(NamedTuple):
 
     scores: dict[str, NDArray[np.float64]]
     predicted: NDArray[np.int64]
+
+
+class _Clean(NamedTuple):
+    """Clean images under one set of fitted detectors: those that set thresholds, those of AdvTest, the thresholds."""
+
+    held: _Part
+    test: _Part
+    thresholds: dict[str, float]
 
 
 def hiding_content(plan: HidingPlan, context: Context) -> Content:
@@ -49,10 +59,14 @@ class _View:
         self.split = plan.cases.split(context)
         self.test = self.split.test
         self.groups = [self.data.groups[i] for i in self.test]
-        self.labels = [d.label for d in plan.clean.detectors]
-        stored = context.get(plan.clean).tensors
-        self.held, self.clean = self._part(stored, "calibration"), self._part(stored, "clean")
-        self.thresholds = {d: threshold_at(self.held.scores[d], tnr=TNR) for d in self.labels}
+        self.labels = plan.detectors
+        self.known = {stage: self._clean(stage) for stage in dict.fromkeys(v.clean for v in plan.variants)}
+
+    def _clean(self, stage: CleanScores) -> _Clean:
+        stored = self.context.get(stage).tensors
+        held = self._part(stored, "calibration")
+        thresholds = {d: threshold_at(held.scores[d], tnr=TNR) for d in self.labels}
+        return _Clean(held, self._part(stored, "clean"), thresholds)
 
     def _part(self, tensors: dict[str, Tensor], part: str) -> _Part:
         scores = {d: tensors[f"{part}.{d}"].double().numpy() for d in self.labels}
@@ -83,19 +97,20 @@ class _View:
         attacked, noisy = self._part(tensors, "adversarial"), self._part(tensors, "noise")
         for detector in self.labels:
             scores = (attacked.scores[detector], noisy.scores[detector])
-            figures = self._figures(detector, *scores, fooled)
+            figures = self._figures(self.known[variant.clean], detector, *scores, fooled)
             rows += [self._row(metric, figure, where, detector) for metric, figure in figures.items()]
         return rows
 
     def _figures(
         self,
+        known: _Clean,
         detector: str,
         attacked: NDArray[np.float64],
         noisy: NDArray[np.float64],
         fooled: NDArray[np.bool_],
     ) -> dict[str, Estimate]:
-        clean, held = self.clean.scores[detector], self.held.scores[detector]
-        once, threshold = self.groups, self.thresholds[detector]
+        clean, held = known.test.scores[detector], known.held.scores[detector]
+        once, threshold = self.groups, known.thresholds[detector]
         both = np.concatenate([clean, noisy])
         return {
             "AUC": auc(clean, attacked, groups=once * 2),
@@ -107,20 +122,25 @@ class _View:
 
     def case_rows(self) -> list[dict[str, Any]]:
         """One line for each case, kind of image and detector."""
-        rows = self._lines(self.clean, "clean", {"attack": "", "eps": "", "hfc": ""}, None)
+        rows: list[dict[str, Any]] = []
+        for stage, known in self.known.items():
+            learned = {} if stage.learned is None else _learned_from(stage.learned.attacked)
+            rows += self._lines(known.test, known, "clean", {"attack": "", "eps": "", "hfc": ""} | learned, None)
         for variant in self.plan.variants:
             tensors, where = self.context.get(variant.scores).tensors, self.where(variant)
-            fooled = self.context.get(variant.attacked).tensors["fooled"].tolist()
-            rows += self._lines(self._part(tensors, "noise"), "noise", where, None)
-            rows += self._lines(self._part(tensors, "adversarial"), "adversarial", where, fooled)
+            known, fooled = self.known[variant.clean], self.context.get(variant.attacked).tensors["fooled"].tolist()
+            rows += self._lines(self._part(tensors, "noise"), known, "noise", where, None)
+            rows += self._lines(self._part(tensors, "adversarial"), known, "adversarial", where, fooled)
         return rows
 
-    def _lines(self, part: _Part, kind: str, where: dict[str, str], fooled: list[bool] | None) -> list[dict[str, Any]]:
+    def _lines(
+        self, part: _Part, known: _Clean, kind: str, where: dict[str, str], fooled: list[bool] | None
+    ) -> list[dict[str, Any]]:
         classes = self.data.class_names
         return [
             {"case": self.data.names[place], "group": self.data.groups[place], "kind": kind, "detector": detector}
             | {"label": classes[self.data.labels[place]], "prediction": classes[part.predicted[i]], **where}
-            | {"score": float(part.scores[detector][i]), "threshold": self.thresholds[detector]}
+            | {"score": float(part.scores[detector][i]), "threshold": known.thresholds[detector]}
             | {"fooled": None if fooled is None else fooled[i]}
             for detector in self.labels
             for i, place in enumerate(self.test)
@@ -144,7 +164,8 @@ class _View:
     def _column(self, variant: Variant, rows: list[int]) -> GalleryColumn:
         made, tensors = self.context.get(variant.attacked).tensors, self.context.get(variant.scores).tensors
         said = [self._said(tensors["adversarial.logits"], r) for r in rows]
-        verdicts = [{d: bool(tensors[f"adversarial.{d}"][r] > self.thresholds[d]) for d in self.labels} for r in rows]
+        limits = self.known[variant.clean].thresholds
+        verdicts = [{d: bool(tensors[f"adversarial.{d}"][r] > limits[d]) for d in self.labels} for r in rows]
         facts = {"title": variant.attacked.title, **self.where(variant), "verdicts": verdicts}
         facts |= {"predictions": [s["prediction"] for s in said], "probabilities": [s["probability"] for s in said]}
         return GalleryColumn(facts, made["x"][torch.tensor(rows)])
@@ -179,3 +200,8 @@ class _View:
             "attack": budget_facts(settings),
             "history": self.context.get(self.plan.classifier).info["history"],
         }
+
+
+def _learned_from(attacked: Attacked) -> dict[str, str]:
+    """The attack from which detectors learned before they scored these clean images."""
+    return {"attack": attacked.choice.shown, "eps": attacked.choice.eps}

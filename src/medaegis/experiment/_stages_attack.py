@@ -1,8 +1,8 @@
-"""Stages that attack AdvTest, and score detectors on what came out."""
+"""Stages that attack AdvTest, or what detectors learn from, without and with something that hides."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -12,18 +12,15 @@ from torch import Tensor
 
 from medaegis import attack as attacks
 from medaegis._errors import require
-from medaegis._types import Tapped
-from medaegis.attack import Attack, Attacker, AttackResult, Objective, matched_noise, run_attack
+from medaegis.attack import Attack, Attacker, AttackResult, Objective, run_attack
 from medaegis.attack._margins import top_gap
-from medaegis.detect import Detector, make_detector
 from medaegis.experiment._context import Context
 from medaegis.experiment._named_attack import NamedAttack
 from medaegis.experiment._rivals import with_rival
 from medaegis.experiment._stage import Result, Stage, late, unkeyed
 from medaegis.experiment._stages_data import cases_at
-from medaegis.experiment._stages_model import AdversarialCases, Bank, Classifier, TrainFeatures, features_of
+from medaegis.experiment._stages_model import AdversarialCases, Bank, Classifier, DetectorCases, TrainFeatures
 from medaegis.experiment._weakness import spread
-from medaegis.models import PENULTIMATE
 
 PRESETS = ("fgsm", "bim", "pgd", "mim", "tim", "dim", "cw_linf", "pgd_l2", "apgd", "noise")
 PLAIN, HIDDEN = "without", "with"
@@ -139,6 +136,7 @@ class Attacked(Stage):
         chosen: weights of HFC chosen on AdvTrain, in place of `weight`.
         rival: a competitor of HFC, a name of `RIVALS`, in place of `bank`.
         features: Train features, which competitors need.
+        learning: the part of AdvTrain from which detectors learn, in place of AdvTest.
     """
 
     cases: AdversarialCases
@@ -150,6 +148,7 @@ class Attacked(Stage):
     chosen: ChosenWeights | None = None
     rival: str = ""
     features: TrainFeatures | None = None
+    learning: DetectorCases | None = None
     label: str = unkeyed("")
     version: ClassVar[int] = 2  # 2: counts of steps by case
 
@@ -164,9 +163,13 @@ class Attacked(Stage):
         more = {PLAIN: "", HIDDEN: " + HFC"}.get(self.hides, f" + {self.hides}")
         return f"{self.choice.shown} {self.choice.eps}{more}"
 
+    def index(self, context: Context) -> NDArray[np.int64]:
+        """Positions of the cases that are attacked."""
+        return self.cases.split(context).test if self.learning is None else self.learning.split(context).train
+
     def compute(self, context: Context) -> Result:
-        """Attack every case of AdvTest."""
-        return _stored(self.run(self.choice.named, self.cases.split(context).test, context))
+        """Attack every case of AdvTest, or of what detectors learn from."""
+        return _stored(self.run(self.choice.named, self.index(context), context))
 
     def run(self, named: NamedAttack, index: NDArray[np.int64], context: Context) -> AttackResult:
         """Attack some cases, with HFC where this stage has it."""
@@ -252,115 +255,3 @@ class Probe(Stage):
         index = self.attacked.cases.split(context).test[self.places(context)]
         made = self.attacked.run(self.named, index, context)
         return Result({"fooled": made.fooled, "objective": made.objective}, {})
-
-
-@dataclass(frozen=True)
-class DetectorChoice:
-    """A detector by name and settings, as a recipe states it.
-
-    Args:
-        kind: a name that `medaegis.detect.make_detector` knows.
-        options: its settings.
-        title: what tables call it; the kind by default.
-    """
-
-    kind: str
-    options: tuple[tuple[str, Any], ...] = ()
-    title: str = ""
-
-    @property
-    def label(self) -> str:
-        """What tables call it."""
-        return self.title or self.kind
-
-    def build(self) -> Detector:
-        """The detector, not fitted."""
-        return make_detector(self.kind, **dict(self.options))
-
-
-DETECTORS = (DetectorChoice("KD"), DetectorChoice("MAHA"))
-
-
-@dataclass(frozen=True)
-class CleanScores(Stage):
-    """Scores of AdvTrain (calibration) and AdvTest, both clean, by detectors fitted on Train features."""
-
-    features: TrainFeatures
-    cases: AdversarialCases
-    detectors: tuple[DetectorChoice, ...] = field(default=DETECTORS)
-
-    def compute(self, context: Context) -> Result:
-        """Fit on Train, score what nobody has seen."""
-        split = self.cases.split(context)
-        images = self.features.classifier.split.images.dataset(context)
-        fitted = fit_detectors(self.features, self.detectors, context)
-        tensors: dict[str, Tensor] = {}
-        for part, index in (("calibration", split.train), ("clean", split.test)):
-            tapped = features_of(self.features.classifier.load(context), images.tensor(index), context)
-            tensors |= {f"{part}.{label}": s for label, s in score_all(fitted, tapped).items()}
-            tensors |= {f"{part}.logits": tapped.logits, f"{part}.penultimate": tapped.features[PENULTIMATE]}
-        return Result(tensors, {})
-
-
-@dataclass(frozen=True)
-class AttackScores(Stage):
-    """Scores of adversarial images and of noise that has each perturbation's size."""
-
-    features: TrainFeatures
-    attacked: Attacked
-    detectors: tuple[DetectorChoice, ...] = field(default=DETECTORS)
-    seed: int = 0
-
-    def compute(self, context: Context) -> Result:
-        """Fit on Train, score the attack's images and their noisy twins."""
-        cases = self.attacked.cases
-        clean, _ = cases_at(cases.classifier.split.images.dataset(context), cases.split(context).test)
-        made = context.get(self.attacked).tensors["x"]
-        noisy = matched_noise(clean, made, generator=torch.Generator().manual_seed(self.seed))
-        fitted = fit_detectors(self.features, self.detectors, context)
-        model = cases.classifier.load(context)
-        tensors: dict[str, Tensor] = {}
-        for part, images in (("adversarial", made), ("noise", noisy)):
-            tapped = features_of(model, images, context)
-            tensors |= {f"{part}.{label}": s for label, s in score_all(fitted, tapped).items()}
-            tensors |= {f"{part}.logits": tapped.logits, f"{part}.penultimate": tapped.features[PENULTIMATE]}
-        return Result(tensors, {})
-
-
-def fit_detectors(
-    features: TrainFeatures, choices: tuple[DetectorChoice, ...], context: Context
-) -> dict[str, Detector]:
-    """Detectors by label, fitted on the Train features of their layers."""
-    layers, labels = features.features(context)
-    return {c.label: _fit(c.build(), Tapped(torch.empty(0), layers), labels) for c in choices}
-
-
-def _fit(detector: Detector, train: Tapped, labels: Tensor) -> Detector:
-    return detector.fit(detector.pick(train.features), labels)
-
-
-def score_all(fitted: dict[str, Detector], tapped: Tapped) -> dict[str, Tensor]:
-    """Scores (n,) of one pass, by detector label."""
-    predicted = tapped.logits.argmax(dim=1)
-    with torch.no_grad():
-        return {label: d.score(d.pick(tapped.features), predicted) for label, d in fitted.items()}
-
-
-@dataclass(frozen=True)
-class Embedding(Stage):
-    """A 2-D t-SNE of penultimate features, clean and adversarial, as HFC-21 Fig. 3(a)."""
-
-    clean: CleanScores
-    attacks: tuple[AttackScores, ...]
-    seed: int = 0
-
-    def compute(self, context: Context) -> Result:
-        """Embed all cases of AdvTest, clean first, then each attack's."""
-        from sklearn.manifold import TSNE
-
-        parts = [context.get(self.clean).tensors["clean.penultimate"]]
-        parts += [context.get(scores).tensors["adversarial.penultimate"] for scores in self.attacks]
-        points = torch.cat(parts).double().numpy()
-        perplexity = min(30.0, max(2.0, (len(points) - 1) / 4))
-        found = TSNE(perplexity=perplexity, init="pca", random_state=self.seed, n_jobs=1).fit_transform(points)
-        return Result({"points": torch.from_numpy(found)}, {"sizes": [len(part) for part in parts]})

@@ -166,6 +166,37 @@ class AdversarialCases(Stage):
         return found
 
 
+@dataclass(frozen=True)
+class DetectorCases(Stage):
+    """AdvTrain in two, no patient divided: what detectors learn attacks from (train), what sets thresholds (test)."""
+
+    cases: AdversarialCases
+    learn_share: float = 0.7
+    seed: int = 0
+
+    def compute(self, context: Context) -> Result:
+        """Split by the same rule as AdvTrain and AdvTest."""
+        cases = self.cases.classifier.split
+        data, candidates = cases.images.dataset(context), self.cases.split(context).train
+        found = split_adversarial(
+            candidates, data.labels, data.groups, train_share=self.learn_share, by=cases.by, seed=self.seed
+        )
+        return Result({}, {"split": json.loads(split_to_json(found, data.names))})
+
+    def split(self, context: Context) -> AdversarialSplit:
+        """The stored split, checked against Train and AdvTest for leaks.
+
+        Raises:
+            LeakError: a case or patient stands on two sides.
+        """
+        cases = self.cases.classifier.split
+        data = cases.images.dataset(context)
+        found = split_from_json(json.dumps(context.get(self).info["split"]), data.names, AdversarialSplit)
+        parts = {"Train": cases.split(context).train, "AdvTest": self.cases.split(context).test}
+        check_no_leak(parts | {"learning": found.train, "calibration": found.test}, data.groups, by=cases.by)
+        return found
+
+
 def right_cases(classifier: Classifier, context: Context) -> Index:
     """Positions of the test cases that the classifier gets right.
 
