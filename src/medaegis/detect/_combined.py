@@ -177,7 +177,8 @@ def _regress(scores: Tensor, adversarial: Tensor) -> tuple[Tensor, Tensor]:
 
     scaler = StandardScaler()
     standard = scaler.fit_transform(scores.numpy())
-    fitted = LogisticRegression(class_weight="balanced", solver="newton-cholesky").fit(standard, adversarial.numpy())
+    regression = LogisticRegression(class_weight="balanced", solver="newton-cholesky", tol=1e-8)
+    fitted = regression.fit(standard, adversarial.numpy())
     weights = np.asarray(fitted.coef_[0]) / np.asarray(scaler.scale_)
     bias = float(fitted.intercept_[0]) - float(weights @ np.asarray(scaler.mean_))
     return torch.from_numpy(weights), torch.tensor(bias, dtype=torch.float64)

@@ -56,10 +56,12 @@ class KNN(Detector):
         layers = by_layer(features, "KNN")
         check_fit(layers, labels, "KNN")
         reference = {name: group(z, labels, by_class=self.by_class) for name, z in layers.items()}
-        sizes = {c: len(z) for c, z in next(iter(reference.values())).items()}
+        fewest = min(len(z) for z in next(iter(reference.values())).values())
         rule = "at most the number of Train cases" + (" of each class" if self.by_class else "")
-        fix = f"There are {min(sizes.values())}: take fewer neighbours, more cases, or by_class=False."
-        require(self.neighbours <= min(sizes.values()), "neighbours", "KNN", rule, self.neighbours, fix)
+        fix = f"There are {fewest}: take fewer neighbours or more cases" + (
+            ", or by_class=False." if self.by_class else "."
+        )
+        require(self.neighbours <= fewest, "neighbours", "KNN", rule, self.neighbours, fix)
         self.reference_ = reference
         return self
 
