@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Self, cast
 
 import numpy as np
 import pytest
@@ -10,10 +10,10 @@ from sklearn.base import clone
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
-from torch import Tensor
+from torch import Tensor, nn
 
 from medaegis._errors import DataError, InputError
-from medaegis.detect import KD, LID, MAHA, Combined, Detector, Examples, make_detector
+from medaegis.detect import KD, LID, MAHA, Combined, Detector, Examples, extract, make_detector
 
 
 def normal(*shape: int, seed: int = 0) -> Tensor:
@@ -167,6 +167,29 @@ def test_a_detector_of_someone_else_cannot_be_restored(tmp_path: Path):
     Combined(Mine(), how="mean").fit(*layers(80, 0)).save(tmp_path / "combined")
     with pytest.raises(DataError, match="cannot be restored around Mine"):
         Combined.load(tmp_path / "combined")
+
+
+def test_the_images_door_hands_examples_on():
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        net = nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(64, 2)).double()
+    train, low, high = (normal(n, 1, 6, 6, seed=n).sigmoid() for n in (60, 20, 21))
+    high = (high * 3).clamp(0, 1)
+    prepared: list[nn.Module] = []
+
+    class Watched(MAHA):
+        def prepare(self, model: nn.Module) -> Self:
+            prepared.append(model)
+            return self
+
+    combined = Combined(Watched())
+    combined.fit_images(net, train, torch.arange(60) % 2, negative=low, positive=high)
+    assert prepared == [net]
+    assert combined.fitted_layers() == ("1",)
+    read = [extract(net, x, "relu").features for x in (train, low, high)]
+    parts = [{"1": features["1"]} for features in read]
+    byhand = Combined(MAHA()).fit(parts[0], torch.arange(60) % 2, examples=Examples(parts[1], parts[2]))
+    torch.testing.assert_close(combined.score_images(net, high), byhand.score(parts[2]))
 
 
 # arguments
