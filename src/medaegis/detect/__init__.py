@@ -1,18 +1,26 @@
 """Detectors: fitted on what is normal, they score what is adversarial."""
 
+from medaegis.detect._combined import Combined
 from medaegis.detect._detector import Detector
 from medaegis.detect._examples import AnyFeatures, Examples
 from medaegis.detect._features import extract
 from medaegis.detect._guard import DetectorGuard, guard
 from medaegis.detect._hfc_score import HFCScore
 from medaegis.detect._kd import KD
+from medaegis.detect._knn import KNN
+from medaegis.detect._lid import LID
 from medaegis.detect._maha import MAHA
+from medaegis.detect._mvg import MVG
 from medaegis.detect._names import make_detector
 
 __all__ = [
     "KD",
+    "KNN",
+    "LID",
     "MAHA",
+    "MVG",
     "AnyFeatures",
+    "Combined",
     "Detector",
     "DetectorGuard",
     "Examples",

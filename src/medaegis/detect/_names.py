@@ -5,19 +5,31 @@ from __future__ import annotations
 from typing import Any
 
 from medaegis._errors import require
+from medaegis.detect._combined import Combined
 from medaegis.detect._detector import Detector
 from medaegis.detect._hfc_score import HFCScore
 from medaegis.detect._kd import KD
+from medaegis.detect._knn import KNN
+from medaegis.detect._lid import LID
 from medaegis.detect._maha import MAHA
+from medaegis.detect._mvg import MVG
 
-DETECTORS: dict[str, type[Detector]] = {"KD": KD, "MAHA": MAHA, "HFC": HFCScore}
+DETECTORS: dict[str, type[Detector]] = {
+    "KD": KD,
+    "LID": LID,
+    "MAHA": MAHA,
+    "KNN": KNN,
+    "MVG": MVG,
+    "HFC": HFCScore,
+    "Combined": Combined,
+}
 
 
 def make_detector(name: str, **options: Any) -> Detector:
     """A detector that is not fitted yet.
 
     Args:
-        name: "KD", "MAHA" or "HFC".
+        name: "KD", "LID", "MAHA", "KNN", "MVG", "HFC", or "Combined", whose option `detector` is another detector.
         **options: what its class takes.
 
     Raises:
