@@ -23,6 +23,7 @@ from medaegis.experiment._stages_model import AdversarialCases, TrainFeatures, f
 from medaegis.models import PENULTIMATE
 
 Combination = Literal["", "logistic", "mean"]
+COMBINATIONS: dict[str, Combination] = {"": "", "logistic": "logistic", "mean": "mean"}
 
 
 @dataclass(frozen=True)
@@ -53,8 +54,8 @@ class DetectorChoice:
             'logistic'
         """
         kind, _, how = text.partition(":")
-        require(how in ("", "logistic", "mean"), "detectors", "recipe", "KIND, KIND:logistic or KIND:mean", text)
-        choice = DetectorChoice(kind, tuple(sorted(options.items())), combined=how)
+        require(how in COMBINATIONS, "detectors", "recipe", "KIND, KIND:logistic or KIND:mean", text)
+        choice = DetectorChoice(kind, tuple(sorted(options.items())), combined=COMBINATIONS[how])
         choice.build()
         return choice
 
