@@ -1,6 +1,8 @@
 """Detectors: fitted on what is normal, they score what is adversarial."""
 
+from medaegis.detect._bu import BU
 from medaegis.detect._detector import Detector
+from medaegis.detect._dnn import DNN
 from medaegis.detect._examples import AnyFeatures, Examples
 from medaegis.detect._features import extract
 from medaegis.detect._guard import DetectorGuard, guard
@@ -8,10 +10,14 @@ from medaegis.detect._hfc_score import HFCScore
 from medaegis.detect._kd import KD
 from medaegis.detect._maha import MAHA
 from medaegis.detect._names import make_detector
+from medaegis.detect._svm import SVM
 
 __all__ = [
+    "BU",
+    "DNN",
     "KD",
     "MAHA",
+    "SVM",
     "AnyFeatures",
     "Detector",
     "DetectorGuard",

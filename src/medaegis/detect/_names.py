@@ -5,19 +5,22 @@ from __future__ import annotations
 from typing import Any
 
 from medaegis._errors import require
+from medaegis.detect._bu import BU
 from medaegis.detect._detector import Detector
+from medaegis.detect._dnn import DNN
 from medaegis.detect._hfc_score import HFCScore
 from medaegis.detect._kd import KD
 from medaegis.detect._maha import MAHA
+from medaegis.detect._svm import SVM
 
-DETECTORS: dict[str, type[Detector]] = {"KD": KD, "MAHA": MAHA, "HFC": HFCScore}
+DETECTORS: dict[str, type[Detector]] = {"KD": KD, "MAHA": MAHA, "HFC": HFCScore, "SVM": SVM, "DNN": DNN, "BU": BU}
 
 
 def make_detector(name: str, **options: Any) -> Detector:
     """A detector that is not fitted yet.
 
     Args:
-        name: "KD", "MAHA" or "HFC".
+        name: "KD", "MAHA", "HFC", "SVM", "DNN" or "BU".
         **options: what its class takes.
 
     Raises:
