@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, NamedTuple, Self
+from typing import Any, ClassVar, NamedTuple, Self, cast
 
 import torch
 from torch import Tensor
@@ -39,7 +39,7 @@ class SVM(Detector):
 
     score(z) = sum_s a_s exp(-gamma |(z - mean) / scale - v_s|^2) + b, with scikit-learn's `SVC` on standardised
     features: both sides weigh alike, gamma = 1 / (d variance). It is positive on the adversarial examples' side. Far
-    from every example the kernel vanishes and the score is b: what is unlike anything the SVM saw is not flagged for it.
+    from every example the kernel vanishes and the score is b: being unlike anything the SVM saw is no sign to it.
 
     Args:
         penalty: C of the SVM; larger follows the examples more closely.
@@ -135,11 +135,11 @@ def _fit_machine(z: Tensor, positive: Flags, penalty: float) -> Machine:
     from sklearn.preprocessing import StandardScaler
     from sklearn.svm import SVC
 
-    scaler = StandardScaler()
+    scaler, make_svc = StandardScaler(), cast(Any, SVC)  # whose `gamma` is annotated as text only
     x = scaler.fit_transform(z.cpu().numpy())
     variance = float(x.var())
     gamma = 1 / (x.shape[1] * variance) if variance > 0 else 1.0  # scikit-learn's "scale"
-    svc: Any = SVC(kernel="rbf", C=penalty, gamma=gamma, class_weight="balanced").fit(x, positive.cpu().numpy())
+    svc = make_svc(kernel="rbf", C=penalty, gamma=gamma, class_weight="balanced").fit(x, positive.cpu().numpy())
     parts = (scaler.mean_, scaler.scale_, svc.support_vectors_, svc.dual_coef_[0], svc.intercept_[0], gamma)
     return Machine(*(torch.tensor(part, dtype=torch.float64, device=z.device) for part in parts))
 
