@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -39,8 +40,8 @@ def images(n: int = 9) -> Tensor:
     return torch.rand(n, 1, 6, 6, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
 
 
-def fitted(model: Net, **options: object) -> BU:
-    return BU(**options).prepare(model).fit(normal(4, 12), torch.zeros(4).long())  # type: ignore[arg-type]
+def fitted(model: Net, **options: Any) -> BU:
+    return BU(**options).prepare(model).fit(normal(4, 12), torch.zeros(4).long())
 
 
 @pytest.mark.parametrize("bias", [True, False])
@@ -52,10 +53,8 @@ def test_agrees_with_passes_through_the_real_head(bias: bool, dropout: float):
     with torch.no_grad():
         z = model.features(images())
         passes = torch.stack([model.head(z * mask / (1 - dropout)) for mask in bu.masks_])  # (N, n, k)
-    n = len(passes)
-    assert n == 50
-    squares = sum(p.square().sum(dim=1) for p in passes) / n  # eq. 21, term by term
-    mean = sum(passes) / n
+    assert len(passes) == 50
+    squares, mean = passes.square().sum(dim=2).mean(dim=0), passes.mean(dim=0)  # eq. 21, term by term
     torch.testing.assert_close(bu.score(z), squares - mean.square().sum(dim=1), rtol=1e-9, atol=1e-12)
     torch.testing.assert_close(bu.score(z), passes.var(dim=0, correction=0).sum(dim=1), rtol=1e-10, atol=1e-14)
 

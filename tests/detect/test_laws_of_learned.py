@@ -138,7 +138,7 @@ def test_a_fitted_detector_does_not_change_with_what_it_saw(make: Callable[[], D
 
 
 def test_fit_keeps_no_graph(make: Callable[[], Detector], wrap: Wrap):
-    examples = Examples(*(wrap(z.requires_grad_()) for z in (normal(24, 4), normal(20, 4) + 1)))
+    examples = Examples(wrap(normal(24, 4).requires_grad_()), wrap((normal(20, 4) + 1).requires_grad_()))
     detector = fit(make(), wrap, cases()[0].requires_grad_(), examples)
     assert not detector.score(wrap(normal(5, 4))).requires_grad
     assert all(not tensor.requires_grad for tensor in detector.state()[0].values())
@@ -186,11 +186,10 @@ def test_a_score_a_case_in_float64(fitted: Detector, wrap: Wrap):
 def test_order_and_batch_size_do_not_change_scores(fitted: Detector, wrap: Wrap):
     features = wrap(cases(seed=1)[0])
     whole, order = fitted.score(features), torch.randperm(30, generator=torch.Generator().manual_seed(0))
-    close = {"rtol": 1e-10, "atol": 1e-12}
-    torch.testing.assert_close(fitted.score(picked(features, order)), whole[order], **close)
+    torch.testing.assert_close(fitted.score(picked(features, order)), whole[order], rtol=1e-10, atol=1e-12)
     for size in (1, 7):
         parts = [fitted.score(picked(features, slice(i, i + size))) for i in range(0, 30, size)]
-        torch.testing.assert_close(torch.cat(parts), whole, **close)
+        torch.testing.assert_close(torch.cat(parts), whole, rtol=1e-10, atol=1e-12)
 
 
 def test_layers_that_were_not_fitted_are_ignored(fitted: Detector, wrap: Wrap):
@@ -209,8 +208,8 @@ def test_gradients_agree_with_finite_differences(fitted: Detector, wrap: Wrap):
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
 def test_other_precisions(make: Callable[[], Detector], dtype: torch.dtype):
-    z, examples = (cases()[0].to(dtype), Examples(*(part.to(dtype) for part in tensors_of(sides(one_layer)))))
-    wide = Examples(*(part.double() for part in tensors_of(examples)))
+    z, (low, high) = cases()[0].to(dtype), (part.to(dtype) for part in tensors_of(sides(one_layer)))
+    examples, wide = Examples(low, high), Examples(low.double(), high.double())
     exact, coarse = fit(make(), one_layer, z.double(), wide), fit(make(), one_layer, z, examples)
     query = z[:5].clone().requires_grad_()
     torch.testing.assert_close(coarse.score(query), exact.score(query.double()), rtol=1e-12, atol=1e-12)
@@ -220,16 +219,16 @@ def test_other_precisions(make: Callable[[], Detector], dtype: torch.dtype):
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 def test_other_devices(make: Callable[[], Detector], wrap: Wrap):
     z, labels = cases()
-    examples = Examples(*(picked_to(part) for part in sides(wrap)[:2]))
-    there = make().prepare(HEAD).fit(picked_to(wrap(z)), labels.cuda(), examples=examples)
+    examples = Examples(*map(on_gpu, sides(wrap)[:2]))
+    there = make().prepare(HEAD).fit(on_gpu(wrap(z)), labels.cuda(), examples=examples)
     here = fit(make(), wrap)
     for detector in (there, here):
-        scores = detector.score(picked_to(wrap(z)))
+        scores = detector.score(on_gpu(wrap(z)))
         assert scores.is_cuda
         torch.testing.assert_close(scores.cpu(), here.score(wrap(z)), rtol=1e-6, atol=1e-6)
 
 
-def picked_to(features: Any) -> Any:
+def on_gpu(features: Any) -> Any:
     return features.cuda() if isinstance(features, Tensor) else {name: z.cuda() for name, z in features.items()}
 
 

@@ -22,17 +22,21 @@ def sides(d: int = 3, n: int = 40, m: int = 25) -> Examples:
     return Examples(normal(n, d, seed=1) * scale, (normal(m, d, seed=2) + 1) * scale)
 
 
-def train(examples: Examples, n: int = 20) -> tuple[Tensor, Tensor]:
+def halves(examples: Examples) -> tuple[Tensor, Tensor]:
     assert isinstance(examples.negative, Tensor)
-    return normal(n, examples.negative.shape[1]), torch.arange(n) % 2
+    assert isinstance(examples.positive, Tensor)
+    return examples.negative, examples.positive
 
 
-def scikit_learn(examples: Examples, penalty: float) -> object:
-    z = torch.cat([examples.negative, examples.positive]).numpy()  # type: ignore[list-item]
-    y = [0] * len(examples.negative) + [1] * len(examples.positive)
-    return make_pipeline(
-        StandardScaler(), SVC(kernel="rbf", C=penalty, gamma="scale", class_weight="balanced", tol=1e-3)
-    ).fit(z, y)
+def train(examples: Examples, n: int = 20) -> tuple[Tensor, Tensor]:
+    return normal(n, halves(examples)[0].shape[1]), torch.arange(n) % 2
+
+
+def scikit_learn(examples: Examples, penalty: float, query: Tensor) -> np.ndarray:
+    low, high = halves(examples)
+    svc = SVC(kernel="rbf", C=penalty, gamma="scale", class_weight="balanced")
+    fitted = make_pipeline(StandardScaler(), svc).fit(torch.cat([low, high]).numpy(), [0] * len(low) + [1] * len(high))
+    return fitted.decision_function(query.numpy())
 
 
 @pytest.mark.parametrize("penalty", [0.3, 1.0])
@@ -40,8 +44,8 @@ def scikit_learn(examples: Examples, penalty: float) -> object:
 def test_agrees_with_scikit_learn(penalty: float, d: int):
     examples = sides(d)
     svm = SVM(penalty).fit(*train(examples), examples=examples)
-    query = torch.cat([examples.negative, examples.positive, normal(20, d, seed=3) * 10])  # type: ignore[list-item]
-    expected = scikit_learn(examples, penalty).decision_function(query.numpy())  # type: ignore[attr-defined]
+    query = torch.cat([*halves(examples), normal(20, d, seed=3) * 10])
+    expected = scikit_learn(examples, penalty, query)
     np.testing.assert_allclose(svm.score(query).numpy(), expected, rtol=1e-9, atol=1e-11)
 
 
@@ -65,8 +69,9 @@ def test_both_sides_weigh_alike():
     # 10 times as many negatives at one place: the middle stays undecided
     low, high = normal(10, 1) * 1e-3, normal(10, 1) * 1e-3 + 1
     svm = SVM().fit(low, torch.zeros(10).long(), examples=Examples(low.repeat(10, 1), high))
-    expected = scikit_learn(Examples(low.repeat(10, 1), high), 1.0).decision_function([[0.5]])  # type: ignore[attr-defined]
-    assert svm.score(torch.tensor([[0.5]])).item() == pytest.approx(expected.item())
+    middle = torch.tensor([[0.5]], dtype=torch.float64)
+    expected = scikit_learn(Examples(low.repeat(10, 1), high), 1.0, middle)
+    assert svm.score(middle).item() == pytest.approx(expected.item())
     assert svm.score(low).max() < 0 < svm.score(high).min()
 
 
@@ -78,13 +83,12 @@ def test_far_away_only_the_intercept_is_left():
 
 @pytest.mark.parametrize("constant", [0.0, 0.1, 1e6])
 def test_a_constant_feature_does_not_divide_by_zero(constant: float):
-    examples = Examples(*(torch.cat([z, torch.full((len(z), 1), constant)], dim=1) for z in sides()[:2]))  # type: ignore[arg-type, union-attr]
+    low, high = (torch.cat([z, torch.full((len(z), 1), constant)], dim=1) for z in halves(sides()))
+    examples = Examples(low, high)
     svm = SVM().fit(*train(examples), examples=examples)
     assert svm.machines_[""].scale[3] == 1
-    assert svm.score(examples.positive).isfinite().all()
-    moved = examples.positive.clone()  # type: ignore[union-attr]
-    moved[:, 3] += 0.5
-    assert svm.score(moved).isfinite().all()
+    assert svm.score(high).isfinite().all()
+    assert svm.score(high + torch.tensor([0, 0, 0, 0.5])).isfinite().all()
 
 
 def test_features_that_are_all_equal_give_one_finite_score():
@@ -102,7 +106,7 @@ def test_layers_are_fitted_alone_and_averaged():
     query = {"a": normal(5, 3, seed=2), "b": normal(5, 2, seed=3)}
     alone = SVM().fit(low, torch.zeros(20).long(), examples=Examples(low, high)).score(query["a"])
     assert torch.equal(svm.layer_scores(query)["a"], alone)
-    torch.testing.assert_close(svm.score(query), sum(svm.layer_scores(query).values()) / 2)
+    torch.testing.assert_close(svm.score(query), torch.stack(list(svm.layer_scores(query).values())).mean(dim=0))
 
 
 def test_errors_say_what_to_do():
