@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from medaegis._errors import InputError
-from medaegis.detect import DNN, Examples, make_detector
+from medaegis._errors import InputError, NumericsError
+from medaegis.detect import DNN, Examples, _small_net, make_detector
 from medaegis.detect._hold_out import hold_out
 from medaegis.detect._small_net import Schedule, SmallNet, train_small_net
 from medaegis.detect._stacked import stack_examples
@@ -126,6 +126,25 @@ def test_the_best_validation_weights_are_kept():
     assert losses == sorted(losses, reverse=True)  # more epochs can only find a better one
     assert losses[-1] < 1  # 80 epochs of overfitting alone would be far above ln 2
     assert loss(3, 80) >= losses[-1]  # stopping early sees fewer
+
+
+def test_training_stops_after_patience(monkeypatch: pytest.MonkeyPatch):
+    losses: list[float] = []
+    measure = _small_net._loss
+
+    def recorded(*parts: Any) -> float:
+        losses.append(measure(*parts))
+        return losses[-1]
+
+    monkeypatch.setattr(_small_net, "_loss", recorded)
+    fitted(quick(epochs=200, patience=7), normal(30, 10), normal(30, 10, seed=1))  # nothing to learn
+    assert len(losses) < 200
+    assert losses.index(min(losses)) == len(losses) - 1 - 7
+
+
+def test_training_that_diverges_says_so():
+    with pytest.raises(NumericsError, match=r"no finite validation loss.*Lower the learning rate"):
+        fitted(quick(learning_rate=1e200), normal(30, 3), normal(30, 3, seed=1))
 
 
 def test_sides_weigh_alike():

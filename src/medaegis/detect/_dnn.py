@@ -80,6 +80,7 @@ class DNN(Detector):
         Raises:
             InputError: there are no examples or too few, shapes do not fit, a class has one case, or features are not
                 finite.
+            NumericsError: training gives no finite validation loss.
         """
         layers = by_layer(features, "DNN")
         check_fit(layers, labels, "DNN")

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits, linear
 
+from medaegis._errors import NumericsError
 from medaegis._types import Features, Flags, PerCase
 from medaegis.models import ieee_float32
 
@@ -84,6 +85,9 @@ def train_small_net(
         schedule: how long, and with which steps.
         generator: on the CPU, for first weights and the order of cases.
 
+    Raises:
+        NumericsError: no epoch has a finite validation loss.
+
     Example:
         >>> z, draw = torch.linspace(-1, 1, 40)[:, None], torch.Generator().manual_seed(0)
         >>> schedule = Schedule(hidden=8, epochs=50, patience=50, learning_rate=0.01, batch_size=16)
@@ -103,6 +107,11 @@ def train_small_net(
                 best, best_loss, waited = SmallNet(*(part.detach().clone() for part in net)), loss, 0
             if waited >= schedule.patience:
                 break
+    if best_loss == float("inf"):
+        raise NumericsError(
+            "Training of a small network gave no finite validation loss: its weights or the held-out features are too "
+            "large. Lower the learning rate, or remove cases of extreme features."
+        )
     return best
 
 
