@@ -1,95 +1,20 @@
-"""The laws of HOUSE.md for the detectors that need examples or the network's head."""
+"""The laws of HOUSE.md for the detectors that need examples or the network's head: fitting and scoring."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from safetensors import safe_open
-from safetensors.torch import save_file
 from sklearn.base import clone
-from torch import Tensor, nn
+from torch import Tensor
 
-from medaegis._errors import DataError, InputError, NotFittedError
-from medaegis.detect import BU, DNN, SVM, Detector, Examples
+from detect.learned import HEAD, Wrap, cases, fit, normal, one_layer, picked, sides, tensors_of, two_layers
+from medaegis._errors import InputError, NotFittedError
+from medaegis.detect import DNN, SVM, Detector, Examples
 from medaegis.detect._names import DETECTORS
-
-HEAD = nn.Linear(4, 3)
-HEAD.weight.data = torch.randn(3, 4, generator=torch.Generator().manual_seed(9))
-
-MAKERS: dict[str, Callable[[], Detector]] = {
-    "SVM": SVM,
-    "SVM penalty": lambda: SVM(10),
-    "DNN": lambda: DNN(8, epochs=15, learning_rate=0.01),
-    "DNN seed": lambda: DNN(4, epochs=5, patience=2, batch_size=7, seed=1),
-    "BU": BU,
-    "BU exact": lambda: BU(None),
-    "BU seed": lambda: BU(9, dropout=0.5, seed=1),
-}
-
-Wrap = Callable[[Tensor], Any]
-
-
-def one_layer(z: Tensor) -> Tensor:
-    return z
-
-
-def named_layer(z: Tensor) -> dict[str, Tensor]:
-    return {"deep|relu#2": z}
-
-
-def two_layers(z: Tensor) -> dict[str, Tensor]:
-    return {"deep|relu#2": z, "a": torch.cat([z[:, :2] * 3, z[:, 1:]], dim=1)}
-
-
-def normal(*shape: int, seed: int = 0) -> Tensor:
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
-
-
-def cases(n: int = 30, seed: int = 0) -> tuple[Tensor, Tensor]:
-    return normal(n, 4, seed=seed), torch.tensor([2, 10, 3])[torch.arange(n) % 3]
-
-
-def sides(wrap: Wrap) -> Examples:
-    return Examples(wrap(normal(24, 4, seed=5)), wrap(normal(20, 4, seed=6) + 1.5))
-
-
-def fit(detector: Detector, wrap: Wrap, z: Tensor | None = None, examples: Examples | None = None) -> Detector:
-    known, labels = cases()
-    given = sides(wrap) if examples is None else examples
-    return detector.prepare(HEAD).fit(wrap(known if z is None else z), labels, examples=given)
-
-
-def picked(features: Any, rows: Tensor | slice) -> Any:
-    return features[rows] if isinstance(features, Tensor) else {name: z[rows] for name, z in features.items()}
-
-
-def tensors_of(x: Any) -> list[Tensor]:
-    if isinstance(x, Tensor):
-        return [x]
-    parts = x.values() if isinstance(x, dict) else (part for part in x if part is not None)
-    return [tensor for part in parts for tensor in tensors_of(part)]
-
-
-@pytest.fixture(params=MAKERS.values(), ids=MAKERS)
-def make(request: pytest.FixtureRequest) -> Callable[[], Detector]:
-    return request.param
-
-
-@pytest.fixture(params=[one_layer, named_layer, two_layers])
-def wrap(request: pytest.FixtureRequest, make: Callable[[], Detector]) -> Wrap:
-    if request.param is two_layers and isinstance(make(), BU):
-        pytest.skip("BU reads the penultimate layer alone")
-    return request.param
-
-
-@pytest.fixture
-def fitted(make: Callable[[], Detector], wrap: Wrap) -> Detector:
-    return fit(make(), wrap)
 
 
 def test_they_are_known_by_name(make: Callable[[], Detector]):
@@ -230,113 +155,3 @@ def test_other_devices(make: Callable[[], Detector], wrap: Wrap):
 
 def on_gpu(features: Any) -> Any:
     return features.cuda() if isinstance(features, Tensor) else {name: z.cuda() for name, z in features.items()}
-
-
-# files
-
-
-def test_save_and_load_give_equal_scores(fitted: Detector, wrap: Wrap, tmp_path: Path):
-    z = wrap(cases(seed=1)[0])
-    fitted.calibrate(z).save(tmp_path / "detector")
-    back = type(fitted).load(tmp_path / "detector")
-    assert torch.equal(back.score(z), fitted.score(z))
-    assert back.threshold_ == fitted.threshold_
-    assert back.get_params() == fitted.get_params()
-    assert back.fitted_layers() == fitted.fitted_layers()
-    assert json.dumps(back.state()[1]) == json.dumps(fitted.state()[1])
-
-
-def test_incomplete_files(fitted: Detector, tmp_path: Path):
-    path = tmp_path / "detector"
-    fitted.save(path)
-    with safe_open(path, framework="pt") as file:
-        header = json.loads(file.metadata()["medaegis"])
-        tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118  # not a dict
-    less = [(tensors, {k: v for k, v in header.items() if k != name}) for name in set(header) - {"detector"}]
-    less += [({k: v for k, v in tensors.items() if k != name}, header) for name in tensors]
-    for parts, values in less:
-        save_file(parts, path, metadata={"medaegis": json.dumps(values)})
-        with pytest.raises(DataError, match="is incomplete"):
-            type(fitted).load(path)
-
-
-# odd features
-
-
-def test_not_finite(fitted: Detector, make: Callable[[], Detector], wrap: Wrap):
-    spoilt = cases()[0]
-    spoilt[4, 1] = torch.nan
-    for call in (lambda: fitted.score(wrap(spoilt)), lambda: fit(make(), wrap, spoilt)):
-        with pytest.raises(InputError, match="finite"):
-            call()
-
-
-def test_shapes_that_do_not_fit(fitted: Detector, wrap: Wrap):
-    z, labels = cases()
-    bad = {
-        r"\(n, d\), or layer names": lambda: fitted.score(z[0]),
-        "with layers": lambda: fitted.score({"other": z}),
-        "of as many channels as in fit": lambda: fitted.score(
-            {name: torch.cat([z, z], dim=1) for name in fitted.fitted_layers()}
-        ),
-        r"`labels` of \w+ must be of shape \(30,\)": lambda: fitted.fit(wrap(z), labels[:29], examples=sides(wrap)),
-        "at least two cases of each class": lambda: fitted.fit(
-            wrap(z), torch.tensor([0] * 29 + [5]), examples=sides(wrap)
-        ),
-    }
-    for message, call in bad.items():
-        with pytest.raises(InputError, match=message):
-            call()
-
-
-def test_one_feature_one_class_and_more_features_than_cases(make: Callable[[], Detector]):
-    for d, n in ((1, 20), (50, 12)):
-        z = normal(n, d)
-        head = nn.Linear(d, 2)
-        with torch.no_grad():
-            head.weight.fill_(0.5)
-        examples = Examples(z, z + 4)
-        detector = make().prepare(head).fit(z, torch.zeros(n).long(), examples=examples)
-        assert detector.score(z).isfinite().all()
-        assert (detector.score(z + 4).mean() > detector.score(z).mean()).all()
-
-
-# the second door
-
-
-class Net(nn.Module):
-    """Two activation layers and a dropout that must stay off."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.first, self.relu = nn.Conv2d(1, 4, 3), nn.ReLU()
-        self.second, self.relu2 = nn.Conv2d(4, 5, 3), nn.ReLU()
-        self.drop, self.head = nn.Dropout(0.5), nn.Linear(5, 3)
-
-    def forward(self, x: Tensor) -> Tensor:
-        x = self.relu2(self.second(self.relu(self.first(x))))
-        return self.head(self.drop(x.mean(dim=(2, 3))))
-
-    def features(self, x: Tensor) -> dict[str, Tensor]:
-        first = self.relu(self.first(x))
-        second = self.relu2(self.second(first)).mean(dim=(2, 3))
-        return {"relu": first.mean(dim=(2, 3)), "relu2": second, "penultimate": second}
-
-
-def test_the_images_door_is_the_features_door(make: Callable[[], Detector]):
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        model = Net().double().train()
-    draw = torch.Generator().manual_seed(0)
-    train, low, high, query = (
-        torch.rand(n, 1, 8, 8, generator=draw, dtype=torch.float64) ** p for n, p in ((12, 1), (9, 1), (8, 3), (7, 2))
-    )
-    labels, detector, other = torch.arange(12) % 3, make(), make()
-    detector.fit_images(model, train, labels, negative=low, positive=high, batch_size=5)
-    scores = detector.score_images(model, query, batch_size=3)
-    assert model.training
-    with torch.no_grad():
-        features = [other.pick(model.features(x)) for x in (train, low, high, query)]
-    other.prepare(model).fit(features[0], labels, examples=Examples(features[1], features[2]))
-    torch.testing.assert_close(scores, other.score(features[3]), rtol=1e-8, atol=1e-8)
-    assert torch.autograd.gradcheck(lambda x: detector.score_images(model, x), (query[:2].requires_grad_(),), atol=1e-4)
