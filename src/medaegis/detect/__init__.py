@@ -1,7 +1,9 @@
 """Detectors: fitted on what is normal, they score what is adversarial."""
 
+from medaegis.detect._bu import BU
 from medaegis.detect._combined import Combined
 from medaegis.detect._detector import Detector
+from medaegis.detect._dnn import DNN
 from medaegis.detect._examples import AnyFeatures, Examples
 from medaegis.detect._features import extract
 from medaegis.detect._guard import DetectorGuard, guard
@@ -12,13 +14,17 @@ from medaegis.detect._lid import LID
 from medaegis.detect._maha import MAHA
 from medaegis.detect._mvg import MVG
 from medaegis.detect._names import make_detector
+from medaegis.detect._svm import SVM
 
 __all__ = [
+    "BU",
+    "DNN",
     "KD",
     "KNN",
     "LID",
     "MAHA",
     "MVG",
+    "SVM",
     "AnyFeatures",
     "Combined",
     "Detector",

@@ -178,7 +178,8 @@ class Detector(BaseEstimator, ABC):
             raise DataError(f"The file {path} does not hold a {cls.__name__} detector.")
         try:
             threshold = header.pop("threshold_")
-            detector = cls.restore(tensors, header)
+            # copies, since a file's tensors lie at odd addresses, where matrix products round otherwise
+            detector = cls.restore({key: tensor.clone() for key, tensor in tensors.items()}, header)
         except (KeyError, TypeError, ValueError) as error:
             raise DataError(
                 f"The {cls.__name__} file {path} is incomplete: {error!r}. Fit and save it again."
