@@ -161,6 +161,7 @@ class Attacked(Stage):
     def title(self) -> str:
         """What pictures and bars call it."""
         more = {PLAIN: "", HIDDEN: " + HFC"}.get(self.hides, f" + {self.hides}")
+        more += " (for detectors to learn)" if self.learning else ""
         return f"{self.choice.shown} {self.choice.eps}{more}"
 
     def index(self, context: Context) -> NDArray[np.int64]:
