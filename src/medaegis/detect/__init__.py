@@ -1,13 +1,13 @@
 """Detectors: fitted on what is normal, they score what is adversarial."""
 
-from medaegis.detect._detector import Detector
+from medaegis.detect._detector import Detector, by_layer, to_score
 from medaegis.detect._examples import AnyFeatures, Examples
 from medaegis.detect._features import extract
 from medaegis.detect._guard import DetectorGuard, guard
 from medaegis.detect._hfc_score import HFCScore
 from medaegis.detect._kd import KD
 from medaegis.detect._maha import MAHA
-from medaegis.detect._names import make_detector
+from medaegis.detect._names import DetectorWarning, find_detectors, make_detector
 
 __all__ = [
     "KD",
@@ -15,9 +15,13 @@ __all__ = [
     "AnyFeatures",
     "Detector",
     "DetectorGuard",
+    "DetectorWarning",
     "Examples",
     "HFCScore",
+    "by_layer",
     "extract",
+    "find_detectors",
     "guard",
     "make_detector",
+    "to_score",
 ]
