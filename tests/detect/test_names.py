@@ -63,7 +63,5 @@ def test_a_broken_one_stops_no_other(monkeypatch: pytest.MonkeyPatch, value: str
 
 def test_an_unknown_name(monkeypatch: pytest.MonkeyPatch):
     install(monkeypatch, FeatureNorm="nowhere:X")
-    with pytest.raises(
-        InputError, match="got 'FeatureNrm'. Did you mean FeatureNorm"
-    ):
+    with pytest.raises(InputError, match=r"got 'FeatureNrm'\. Did you mean FeatureNorm"):
         make_detector("FeatureNrm")

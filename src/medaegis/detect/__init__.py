@@ -1,5 +1,7 @@
 """Detectors: fitted on what is normal, they score what is adversarial."""
 
+from medaegis.detect._bench import ConformanceError
+from medaegis.detect._conformance import check_detector, detector_checks
 from medaegis.detect._detector import Detector, by_layer, to_score
 from medaegis.detect._examples import AnyFeatures, Examples
 from medaegis.detect._features import extract
@@ -13,12 +15,15 @@ __all__ = [
     "KD",
     "MAHA",
     "AnyFeatures",
+    "ConformanceError",
     "Detector",
     "DetectorGuard",
     "DetectorWarning",
     "Examples",
     "HFCScore",
     "by_layer",
+    "check_detector",
+    "detector_checks",
     "extract",
     "find_detectors",
     "guard",
