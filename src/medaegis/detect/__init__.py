@@ -3,6 +3,7 @@
 from medaegis.detect._bench import ConformanceError
 from medaegis.detect._conformance import check_detector, detector_checks
 from medaegis.detect._detector import Detector, by_layer, to_score
+from medaegis.detect._estimator import OutlierEstimator
 from medaegis.detect._examples import AnyFeatures, Examples
 from medaegis.detect._features import extract
 from medaegis.detect._guard import DetectorGuard, guard
@@ -21,6 +22,7 @@ __all__ = [
     "DetectorWarning",
     "Examples",
     "HFCScore",
+    "OutlierEstimator",
     "by_layer",
     "check_detector",
     "detector_checks",
