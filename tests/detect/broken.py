@@ -12,6 +12,7 @@ from torch import Tensor
 
 from detect.plain import Plain
 from medaegis import DataError
+from medaegis.detect import by_layer
 
 
 class ChangesItsParameter(Plain):
@@ -198,9 +199,9 @@ class LetsNaNPass(Plain):
 
     def score(self, features, predicted=None):
         scores = super().score(clean(features))
-        if isinstance(features, Mapping):
-            return scores
-        return torch.where(features.isfinite().all(dim=1), scores, torch.nan)
+        for z in features.values() if isinstance(features, Mapping) else [features]:
+            scores = torch.where(z.isfinite().all(dim=1), scores, torch.nan)
+        return scores
 
 
 def clean(features: Any) -> Any:
@@ -222,6 +223,31 @@ class SqueezesOneFeature(Plain):
         if isinstance(features, Tensor):
             features.squeeze().sum(dim=1)
         return super().fit(features, labels)
+
+
+class SpreadOfEachClass(Plain):
+    def fit(self, features, labels, *, examples=None):
+        super().fit(features, labels)
+        each = [z[labels == c].std(dim=0) for c in labels.unique() for z in by_layer(features, "").values()]
+        if any(bool(spread.isnan().any()) for spread in each):
+            self.means_ = {name: mean * torch.nan for name, mean in self.means_.items()}
+        return self
+
+
+class ForgetsThePrediction(Plain):
+    """Needs the predicted classes, and its own door of images does not hand them on."""
+
+    def score(self, features, predicted=None):
+        return super().score(features) + (0 if predicted is None else 1)
+
+    def score_images(self, model, images, *, batch_size=64):
+        return self.score(self._read(model, images, batch_size)[0])
+
+
+class LosesTheGradientOfLayers(Plain):
+    def score(self, features, predicted=None):
+        scores = super().score(features)
+        return scores.detach() if isinstance(features, Mapping) else scores
 
 
 class LosesItsSpread(Plain):
@@ -286,6 +312,7 @@ BROKEN: dict[type[Plain], str] = {
     LosesTheGradient: "gradient",
     HalvesTheGradient: "gradient",
     ClaimsNoGradient: "gradient",
+    LosesTheGradientOfLayers: "gradient",
     DoublesSinglePrecision: "single_precision",
     TellsLayersByPlace: "one_layer_or_a_mapping",
     FlagsTooMany: "calibration",
@@ -293,6 +320,8 @@ BROKEN: dict[type[Plain], str] = {
     LetsNaNPass: "not_finite",
     DividesByZero: "constant_feature",
     SqueezesOneFeature: "one_feature",
+    SpreadOfEachClass: "one_case_a_class",
+    ForgetsThePrediction: "images_door",
     LosesItsSpread: "save_and_load",
     LosesItsThreshold: "save_and_load",
     LosesAParameter: "save_and_load",

@@ -39,6 +39,37 @@ def test_a_detector_that_keeps_the_laws():
     assert check_detector(Plain) == list(CHECKS)
 
 
+class Learns(Plain):
+    """Weighs its distance by how well it tells the examples apart."""
+
+    learns_attacks = True
+
+    def fit(self, features, labels, *, examples=None):
+        if examples is None:
+            raise InputError("`examples` of Learns must be given.")
+        super().fit(features, labels)
+        low, high = (super(Learns, self).score(z).mean().item() for z in (examples.negative, examples.positive))
+        self.slope_ = (high - low) / (high + low)
+        return self
+
+    def score(self, features, predicted=None):
+        return super().score(features) * getattr(self, "slope_", 1)
+
+    def state(self):
+        tensors, values = super().state()
+        return tensors, values | {"slope_": self.slope_}
+
+    @classmethod
+    def restore(cls, tensors, values):
+        detector = super().restore(tensors, values)
+        detector.slope_ = values["slope_"]
+        return detector
+
+
+def test_a_detector_that_learns_attacks_and_keeps_the_laws():
+    assert check_detector(Learns) == list(CHECKS)
+
+
 @pytest.mark.parametrize("kind", BROKEN)
 def test_a_broken_law_is_caught_by_its_check(kind: type[Plain]):
     with pytest.raises(
@@ -120,7 +151,7 @@ def test_a_changed_model_is_caught(network: nn.Module, harm: str):
             elif harm == "zero":
                 self.head_.bias.data.add_(1)
             else:
-                self.head_.bias.grad = torch.ones(2, dtype=torch.float64)
+                self.head_.bias.grad = torch.ones_like(self.head_.bias)
             return self
 
     with pytest.raises(ConformanceError) as caught:

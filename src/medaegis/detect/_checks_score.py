@@ -1,17 +1,15 @@
-"""Conformance checks of scores, gradients, thresholds, odd features and files."""
+"""Conformance checks of scores, gradients and thresholds."""
 
 from __future__ import annotations
 
-import json
-import tempfile
-from pathlib import Path
+from collections.abc import Callable
 from typing import cast
 
 import torch
 from torch import Tensor
 
-from medaegis._errors import DataError, MedaegisError
-from medaegis.detect._bench import Bench, Change, demand, demand_error, demand_stated, one_layer, two_layers
+from medaegis._errors import MedaegisError
+from medaegis.detect._bench import Bench, Change, demand, demand_error, one_layer, two_layers
 from medaegis.detect._detector import Detector
 
 
@@ -27,15 +25,16 @@ def one_score_a_case(bench: Bench) -> None:
 
 def order_and_batch_size(bench: Bench) -> None:
     """A case's score does not depend on which other cases are scored with it."""
-    detector, (z, labels) = bench.fitted(one_layer), bench.near(30, seed=1)
-    whole = detector.score(z, labels)
+    z, labels = bench.near(30, seed=1)
     order = torch.randperm(30, generator=torch.Generator().manual_seed(0))
-    demand(_close(detector.score(z[order], labels[order]), whole[order]), "Scores must not depend on the order.")
-    for size in (1, 7):
-        parts = [detector.score(z[i : i + size], labels[i : i + size]) for i in range(0, 30, size)]
-        demand(
-            _close(torch.cat(parts), whole), f"Scores must not depend on the batch; they differ in batches of {size}."
-        )
+    for wrap in (one_layer, two_layers):
+        detector = bench.fitted(wrap)
+        whole, turned = detector.score(wrap(z), labels), detector.score(wrap(z[order]), labels[order])
+        demand(_close(turned, whole[order]), "Scores must not depend on the order of the cases.")
+        for size in (1, 7):
+            batches = zip(z.split(size), labels.split(size), strict=True)
+            parts = [detector.score(wrap(part), some) for part, some in batches]
+            demand(_close(torch.cat(parts), whole), f"Scores must not depend on the batch; {size} at a time, they do.")
 
 
 def far_above_near(bench: Bench) -> None:
@@ -49,18 +48,30 @@ def far_above_near(bench: Bench) -> None:
 
 def gradient(bench: Bench) -> None:
     """Where `differentiable`, the gradient agrees with finite differences; where not, none is claimed."""
-    detector, (z, labels) = bench.fitted(one_layer), bench.near(5, seed=1)
-    scores = detector.score(z.requires_grad_(), labels)
+    for wrap in (one_layer, two_layers):
+        detector, (z, labels) = bench.fitted(wrap), bench.near(5, seed=1)
+        for case, label in zip(z.split(1), labels.split(1), strict=True):
+            _check_slope(detector, wrap, case, label)
+
+
+def _check_slope(detector: Detector, wrap: Change, case: Tensor, label: Tensor) -> None:
+    leaf = case.clone().requires_grad_()
+    score = detector.score(wrap(leaf), label)
     if not detector.differentiable:
-        demand(not scores.requires_grad, "`score` must give no gradient where `differentiable` is False.")
+        demand(not score.requires_grad, "`score` must give no gradient where `differentiable` is False.")
         return
-    demand(scores.requires_grad, "`score` must keep the gradient, or the class must say differentiable = False.")
-    for case, label in zip(z.detach().split(1), labels.split(1), strict=True):
-        (got,) = torch.autograd.grad(detector.score(case.requires_grad_(), label).sum(), case)
-        with torch.no_grad():
-            wanted = _finite_differences(detector, case, label)
-        worst = ((got - wanted).abs() / (1 + wanted.abs())).max().item()
-        demand(worst < 1e-3, f"The gradient must agree with finite differences; it is off by {worst:.2g}.")
+    demand(score.requires_grad, "`score` must keep the gradient, or the class must say differentiable = False.")
+    (got,) = torch.autograd.grad(score.sum(), leaf)
+    with torch.no_grad():
+        wanted = _finite_differences(lambda moved: detector.score(wrap(moved), label), case)
+    worst = ((got - wanted).abs() / (1 + wanted.abs())).max().item()
+    demand(worst < 1e-3, f"The gradient must agree with finite differences; it is off by {worst:.2g}.")
+
+
+def _finite_differences(score: Callable[[Tensor], Tensor], case: Tensor, step: float = 1e-5) -> Tensor:
+    """The slope of one case's score along each channel, (1, d), from both sides."""
+    moves = (step * torch.eye(case.shape[1], dtype=case.dtype)).split(1)
+    return torch.stack([score(case + move) - score(case - move) for move in moves], dim=1) / (2 * step)
 
 
 def single_precision(bench: Bench) -> None:
@@ -102,86 +113,5 @@ def calibration(bench: Bench) -> None:
     )
 
 
-def not_finite(bench: Bench) -> None:
-    """NaN and infinity in features give finite scores or a stated error, in `fit` and in `score`."""
-    detector, (z, labels) = bench.fitted(one_layer), bench.near(8, seed=1)
-    for bad in (torch.nan, torch.inf):
-        spoilt = z.clone()
-        spoilt[4, -1] = bad
-        demand_stated(lambda f=spoilt: detector.score(f, labels), f"`score` of features with {bad}")
-        demand_stated(lambda b=bad: bench.fitted(_spoiling(b)).score(z, labels), f"`fit` on features with {bad}")
-
-
-def constant_feature(bench: Bench) -> None:
-    """A channel that never varies in Train gives finite scores or a stated error, where it moves too."""
-    z, labels = bench.near(8, seed=1)
-
-    def flat(z: Tensor) -> Tensor:
-        return torch.cat([z[:, :-1], torch.full_like(z[:, -1:], 0.1)], dim=1)
-
-    for query in (flat(z), z):
-        demand_stated(lambda q=query: bench.fitted(flat).score(q, labels), "A constant feature")
-
-
-def one_feature(bench: Bench) -> None:
-    """A layer of one channel gives finite scores or a stated error."""
-    z, labels = bench.near(8, seed=1)
-    demand_stated(lambda: bench.fitted(lambda f: f[:, :1].clone()).score(z[:, :1], labels), "A single feature")
-
-
-def save_and_load(bench: Bench) -> None:
-    """A detector that was saved and loaded scores bit for bit alike, with the same threshold and state."""
-    z, labels = bench.near(20, seed=1)
-    for wrap in (one_layer, two_layers):
-        detector = bench.fitted(wrap)
-        detector.calibrate(wrap(z), labels)
-        with tempfile.TemporaryDirectory() as folder:
-            detector.save(Path(folder) / "detector")
-            back = bench.prepared(type(detector).load(Path(folder) / "detector"))
-        demand(
-            type(back) is type(detector), f"`load` must give a {type(detector).__name__}, got {type(back).__name__}."
-        )
-        same = torch.equal(back.score(wrap(z), labels), detector.score(wrap(z), labels))
-        demand(same, "A loaded detector must score bit for bit as the saved one.")
-        demand(back.threshold_ == detector.threshold_, "A loaded detector must keep its threshold.")
-        kept = json.dumps(back.state()[1]) == json.dumps(detector.state()[1])
-        demand(kept and _same(back.state()[0], detector.state()[0]), "A loaded detector must have the same state.")
-
-
-def other_files_are_refused(bench: Bench) -> None:
-    """`load` refuses the file of another class, and one that is damaged."""
-    detector = bench.fitted(one_layer)
-    kind = type(detector)
-    stranger = cast("type[Detector]", type(f"Other{kind.__name__}", (kind,), {}))
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "detector"
-        detector.save(path)
-        demand_error(lambda: stranger.load(path), DataError, "`load` of another class's file")
-        path.write_bytes(b"no detector")
-        demand_error(lambda: kind.load(path), DataError, "`load` of a damaged file")
-
-
-def _spoiling(bad: float) -> Change:
-    """A change of one value of the features that a detector is fitted on."""
-
-    def spoil(z: Tensor) -> Tensor:
-        spoilt = z.clone()
-        spoilt[4, -1] = bad
-        return spoilt
-
-    return spoil
-
-
-def _finite_differences(detector: Detector, case: Tensor, label: Tensor, step: float = 1e-5) -> Tensor:
-    """The slope of one case's score along each channel, (1, d), from both sides."""
-    moves = step * torch.eye(case.shape[1], dtype=case.dtype)
-    ends = [detector.score(case + move, label) - detector.score(case - move, label) for move in moves.split(1)]
-    return torch.stack(ends, dim=1) / (2 * step)
-
-
 def _close(scores: Tensor, wanted: Tensor) -> bool:
     return torch.allclose(scores, wanted, rtol=1e-8, atol=1e-10)
-
-
-def _same(first: dict[str, Tensor], second: dict[str, Tensor]) -> bool:
-    return first.keys() == second.keys() and all(torch.equal(value, second[name]) for name, value in first.items())

@@ -7,7 +7,9 @@ from functools import partial
 
 from torch import nn
 
+from medaegis.detect import _checks_doors as doors
 from medaegis.detect import _checks_fit as fit
+from medaegis.detect import _checks_odd as odd
 from medaegis.detect import _checks_score as score
 from medaegis.detect._bench import Bench, ConformanceError, Make
 
@@ -15,8 +17,9 @@ CHECKS: tuple[Callable[[Bench], None], ...] = (
     *(fit.parameters_are_kept, fit.fit_returns_self, fit.fit_leaves_inputs_alone, fit.fit_keeps_copies),
     *(fit.fit_keeps_no_graph, fit.fit_twice_is_fit_anew, fit.unfitted_raises, fit.global_random_state),
     *(fit.examples_where_needed, score.one_score_a_case, score.order_and_batch_size, score.far_above_near),
-    *(score.gradient, score.single_precision, score.one_layer_or_a_mapping, score.calibration, score.not_finite),
-    *(score.constant_feature, score.one_feature, score.save_and_load, score.other_files_are_refused),
+    *(score.gradient, score.single_precision, score.one_layer_or_a_mapping, score.calibration),
+    *(odd.not_finite, odd.constant_feature, odd.one_feature, odd.one_case_a_class),
+    *(doors.save_and_load, doors.other_files_are_refused, doors.images_door),
 )
 
 
