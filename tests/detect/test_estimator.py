@@ -15,11 +15,8 @@ from medaegis import InputError
 from medaegis.detect import KD, MAHA, Detector, HFCScore, OutlierEstimator, find_detectors
 from medaegis.detect._names import DETECTORS
 
-DETECTING = [
-    factory(name)() if name in DETECTORS else kind()
-    for name, kind in find_detectors().items()
-    if not kind.learns_attacks and name not in NEED_A_MODEL
-]
+FOUND = {name: factory(name)() if name in DETECTORS else kind() for name, kind in find_detectors().items()}
+DETECTING = [detector for name, detector in FOUND.items() if name not in NEED_A_MODEL and not detector.learns_attacks]
 
 
 @pytest.fixture

@@ -74,6 +74,14 @@ class Bench:
         """Three classes that are no ranks; with a network, up to three of its own."""
         return (2, 10, 3) if self.model is None else tuple(range(min(3, _head(self.model).out_features)))
 
+    def by_name(self) -> Callable[[Tensor], dict[str, Tensor]]:
+        """How features become a mapping: of two layers, or of one for a detector that refuses two when it is fitted."""
+        try:
+            self.fit(self.new(), two_layers)
+        except MedaegisError:
+            return named_layer
+        return two_layers
+
     def near(self, n: int = 60, *, seed: int = 0) -> Cases:
         """Normal cases, in turn of each class."""
         place = torch.arange(n) % len(self.classes)
@@ -108,6 +116,11 @@ class Bench:
 def one_layer(z: Tensor) -> Tensor:
     """Features of one layer, given as a tensor."""
     return z
+
+
+def named_layer(z: Tensor) -> dict[str, Tensor]:
+    """Features of one layer by its name."""
+    return {PENULTIMATE: z}
 
 
 def two_layers(z: Tensor) -> dict[str, Tensor]:

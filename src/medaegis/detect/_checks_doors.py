@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from medaegis._errors import DataError
-from medaegis.detect._bench import Bench, demand, demand_error, one_layer, two_layers
+from medaegis.detect._bench import Bench, demand, demand_error, one_layer
 from medaegis.detect._detector import Detector
 from medaegis.detect._features import extract
 from medaegis.models import PENULTIMATE, Taps
@@ -20,7 +20,7 @@ from medaegis.models import PENULTIMATE, Taps
 def save_and_load(bench: Bench) -> None:
     """A detector that was saved and loaded scores bit for bit alike, with the same threshold and state."""
     z, labels = bench.near(20, seed=1)
-    for wrap in (one_layer, two_layers):
+    for wrap in (one_layer, bench.by_name()):
         detector = bench.fitted(wrap)
         detector.calibrate(wrap(z), labels)
         with tempfile.TemporaryDirectory() as folder:

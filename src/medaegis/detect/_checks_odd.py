@@ -5,13 +5,13 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from medaegis.detect._bench import Bench, Change, demand_stated, one_layer, two_layers
+from medaegis.detect._bench import Bench, Change, demand_stated, one_layer
 from medaegis.detect._examples import AnyFeatures
 
 
 def not_finite(bench: Bench) -> None:
     """NaN and infinity in features give finite scores or a stated error, in `fit` and in `score`."""
-    for wrap in (one_layer, two_layers):
+    for wrap in (one_layer, bench.by_name()):
         for bad in (torch.nan, torch.inf):
             _check_bad(bench, wrap, bad)
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from medaegis._errors import MedaegisError
-from medaegis.detect._bench import Bench, Change, demand, demand_error, one_layer, two_layers
+from medaegis.detect._bench import Bench, Change, demand, demand_error, one_layer
 from medaegis.detect._detector import Detector
 
 
@@ -27,7 +27,7 @@ def order_and_batch_size(bench: Bench) -> None:
     """A case's score does not depend on which other cases are scored with it."""
     z, labels = bench.near(30, seed=1)
     order = torch.randperm(30, generator=torch.Generator().manual_seed(0))
-    for wrap in (one_layer, two_layers):
+    for wrap in (one_layer, bench.by_name()):
         detector = bench.fitted(wrap)
         whole, turned = detector.score(wrap(z), labels), detector.score(wrap(z[order]), labels[order])
         demand(_close(turned, whole[order]), "Scores must not depend on the order of the cases.")
@@ -40,7 +40,7 @@ def order_and_batch_size(bench: Bench) -> None:
 def far_above_near(bench: Bench) -> None:
     """Of pairs of a held-out normal case and one far from all classes, at least nine in ten are ranked right."""
     near, far = bench.near(20, seed=1), bench.far(20, seed=2)
-    for wrap in (one_layer, two_layers):
+    for wrap in (one_layer, bench.by_name()):
         scores = bench.fitted(wrap).score(wrap(torch.cat([near.z, far.z])), torch.cat([near.labels, far.labels]))
         share = (scores[20:, None] > scores[:20]).double().mean().item()
         demand(share >= 0.9, f"Far cases must score above near ones; they do in {share:.0%} of pairs.")
@@ -48,7 +48,7 @@ def far_above_near(bench: Bench) -> None:
 
 def gradient(bench: Bench) -> None:
     """Where `differentiable`, the gradient agrees with finite differences; where not, none is claimed."""
-    for wrap in (one_layer, two_layers):
+    for wrap in (one_layer, bench.by_name()):
         detector, (z, labels) = bench.fitted(wrap), bench.near(5, seed=1)
         for case, label in zip(z.split(1), labels.split(1), strict=True):
             _check_slope(detector, wrap, case, label)
@@ -86,8 +86,9 @@ def one_layer_or_a_mapping(bench: Bench) -> None:
     """One layer's tensor has the name ""; of a mapping, layers are told apart by name and others are ignored."""
     single = bench.fitted(one_layer).fitted_layers()
     demand(single == ("",), f'`fitted_layers` after a single tensor must be ("",), got {single}.')
-    detector, (z, labels) = bench.fitted(two_layers), bench.near(8, seed=1)
-    layers, names = two_layers(z), list(detector.fitted_layers())
+    wrap, (z, labels) = bench.by_name(), bench.near(8, seed=1)
+    detector = bench.fitted(wrap)
+    layers, names = wrap(z), list(detector.fitted_layers())
     demand(bool(names) and set(names) <= set(layers), f"`fitted_layers` must be of {list(layers)}, got {names}.")
     scores = detector.score(layers, labels)
     demand(bool(scores.isfinite().all()), "Scores of a mapping of layers must be finite.")
