@@ -2,133 +2,16 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
+from detect import broken_fit as fit
 from detect.plain import Plain
 from medaegis import DataError
 from medaegis.detect import by_layer
-
-
-class ChangesItsParameter(Plain):
-    def __init__(self, *, layers: Any = "penultimate", strength: float = 1e-3) -> None:
-        super().__init__(layers=layers, strength=2 * strength)
-
-    @classmethod
-    def restore(cls, tensors, values):
-        return super().restore(tensors, values | {"strength": values["strength"] / 2})
-
-
-class ReturnsNothing(Plain):
-    def fit(self, *args, **options):
-        super().fit(*args, **options)
-
-
-class ChangesItsFeatures(Plain):
-    def fit(self, features, labels, *, examples=None):
-        super().fit(features, labels)
-        for z in features.values() if isinstance(features, Mapping) else [features]:
-            z.data.sub_(z.data.mean(dim=0))
-        return self
-
-
-class ChangesItsLabels(Plain):
-    def fit(self, features, labels, *, examples=None):
-        super().fit(features, labels)
-        labels.zero_()
-        return self
-
-
-class KeepsItsFeatures(Plain):
-    def fit(self, features, labels, *, examples=None):
-        self.seen_ = features
-        return super().fit(features, labels)
-
-    def score(self, features, predicted=None):
-        if hasattr(self, "seen_"):
-            super().fit(self.seen_, None)
-        return super().score(features)
-
-
-class KeepsTheGraph(Plain):
-    def centre(self, z):
-        return z.double().mean(dim=0)
-
-    def state(self):
-        tensors, values = super().state()
-        return {name: tensor.detach() for name, tensor in tensors.items()}, values
-
-
-class Remembers(Plain):
-    def fit(self, features, labels, *, examples=None):
-        before = getattr(self, "means_", {})
-        super().fit(features, labels)
-        self.means_ = {name: (mean + before.get(name, mean)) / 2 for name, mean in self.means_.items()}
-        return self
-
-
-class ScoresUnfitted(Plain):
-    def score(self, features, predicted=None):
-        return super().score(features) if hasattr(self, "means_") else torch.zeros(len(features))
-
-
-class FlagsUncalibrated(Plain):
-    def flags(self, features, predicted=None):
-        return self.score(features) > (self.threshold_ or 0)
-
-
-class SeedsGlobally(Plain):
-    def fit(self, features, labels, *, examples=None):
-        torch.manual_seed(0)
-        return super().fit(features, labels)
-
-
-class DrawsFromNumpy(Plain):
-    def fit(self, features, labels, *, examples=None):
-        np.random.rand()  # noqa: NPY002  # the mistake
-        return super().fit(features, labels)
-
-
-class ReadsTheGlobalState(Plain):
-    def fit(self, features, labels, *, examples=None):
-        state = random.getstate()
-        super().fit(features, labels)
-        self.spreads_ = {name: spread + 1e-3 * random.random() for name, spread in self.spreads_.items()}
-        random.setstate(state)
-        return self
-
-
-class NeedsNoExamples(Plain):
-    learns_attacks = True
-
-    def fit(self, features, labels, *, examples=None):
-        super().fit(features, labels)
-        if examples is not None:
-            self.means_ = {name: mean + 1e-3 * lift(examples.negative) for name, mean in self.means_.items()}
-        return self
-
-
-class LearnsNothingFromExamples(Plain):
-    learns_attacks = True
-
-    def fit(self, features, labels, *, examples=None):
-        if examples is None:
-            raise DataError("no examples")
-        return super().fit(features, labels)
-
-
-class LearnsAttacksInSecret(NeedsNoExamples):
-    learns_attacks = False
-
-
-def lift(features: Tensor | Mapping[str, Tensor]) -> float:
-    first = next(iter(features.values())) if isinstance(features, Mapping) else features
-    return first.mean().item()
 
 
 class OneScoreForNoCase(Plain):
@@ -290,21 +173,21 @@ class LoadsAnything(Plain):
 
 
 BROKEN: dict[type[Plain], str] = {
-    ChangesItsParameter: "parameters_are_kept",
-    ReturnsNothing: "fit_returns_self",
-    ChangesItsFeatures: "fit_leaves_inputs_alone",
-    ChangesItsLabels: "fit_leaves_inputs_alone",
-    KeepsItsFeatures: "fit_keeps_copies",
-    KeepsTheGraph: "fit_keeps_no_graph",
-    Remembers: "fit_twice_is_fit_anew",
-    ScoresUnfitted: "unfitted_raises",
-    FlagsUncalibrated: "unfitted_raises",
-    SeedsGlobally: "global_random_state",
-    DrawsFromNumpy: "global_random_state",
-    ReadsTheGlobalState: "global_random_state",
-    NeedsNoExamples: "examples_where_needed",
-    LearnsNothingFromExamples: "examples_where_needed",
-    LearnsAttacksInSecret: "examples_where_needed",
+    fit.ChangesItsParameter: "parameters_are_kept",
+    fit.ReturnsNothing: "fit_returns_self",
+    fit.ChangesItsFeatures: "fit_leaves_inputs_alone",
+    fit.ChangesItsLabels: "fit_leaves_inputs_alone",
+    fit.KeepsItsFeatures: "fit_keeps_copies",
+    fit.KeepsTheGraph: "fit_keeps_no_graph",
+    fit.Remembers: "fit_twice_is_fit_anew",
+    fit.ScoresUnfitted: "unfitted_raises",
+    fit.FlagsUncalibrated: "unfitted_raises",
+    fit.SeedsGlobally: "global_random_state",
+    fit.DrawsFromNumpy: "global_random_state",
+    fit.ReadsTheGlobalState: "global_random_state",
+    fit.NeedsNoExamples: "examples_where_needed",
+    fit.LearnsNothingFromExamples: "examples_where_needed",
+    fit.LearnsAttacksInSecret: "examples_where_needed",
     OneScoreForNoCase: "one_score_a_case",
     ComparesWithTheBatch: "order_and_batch_size",
     ComparesWithTheCaseBefore: "order_and_batch_size",

@@ -6,11 +6,16 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from medaegis.detect import Detector
+from medaegis.detect import MAHA, Detector
 from medaegis.detect._names import DETECTORS
 
 NEED_A_MODEL = {"BU"}
-OPTIONS: dict[str, dict[str, Any]] = {}  # for a class that takes arguments, or is quicker with some
+OPTIONS: dict[str, dict[str, Any]] = {  # some of scikit-learn's checks have ten cases; training shall be short
+    "LID": {"neighbours": 3},
+    "KNN": {"neighbours": 1},
+    "DNN": {"epochs": 30},
+    "Combined": {"detector": MAHA()},
+}
 
 
 def factory(name: str) -> Callable[[], Detector]:
