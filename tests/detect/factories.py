@@ -12,7 +12,7 @@ from medaegis.detect._names import DETECTORS
 NEED_A_MODEL = {"BU"}
 OPTIONS: dict[str, dict[str, Any]] = {  # some of scikit-learn's checks have ten cases; training shall be short
     "LID": {"neighbours": 3},
-    "KNN": {"neighbours": 1},
+    "KNN": {"neighbours": 2},
     "DNN": {"epochs": 30},
     "Combined": {"detector": MAHA()},
 }
