@@ -1,10 +1,14 @@
-"""Detectors by name."""
+"""Detectors by name: this package's, and those that others install under the entry point group `medaegis.detectors`."""
 
 from __future__ import annotations
 
+import difflib
+import inspect
+import warnings
+from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
-from medaegis._errors import require
+from medaegis._errors import InputError, MedaegisError
 from medaegis.detect._bu import BU
 from medaegis.detect._combined import Combined
 from medaegis.detect._detector import Detector
@@ -30,21 +34,87 @@ DETECTORS: dict[str, type[Detector]] = {
     "Combined": Combined,
 }
 
+GROUP = "medaegis.detectors"
+
+
+class DetectorWarning(UserWarning):
+    """An installed detector cannot be used, or its name is taken; the others can be."""
+
+
+def find_detectors() -> dict[str, type[Detector]]:
+    """All detectors by name: ours first, then installed ones; one that cannot be loaded is left out.
+
+    Warns:
+        DetectorWarning: an installed detector cannot be loaded, or its name is taken; the text names it.
+
+    Example:
+        >>> find_detectors()["KD"].__name__
+        'KD'
+    """
+    found = dict(DETECTORS)
+    for entry in entry_points(group=GROUP):
+        try:
+            if _is_free(entry, found, stacklevel=3):
+                found[entry.name] = _loaded(entry)
+        except MedaegisError as error:
+            warnings.warn(str(error), DetectorWarning, stacklevel=2)
+    return found
+
 
 def make_detector(name: str, **options: Any) -> Detector:
     """A detector that is not fitted yet.
 
     Args:
-        name: "KD", "BU", "LID", "MAHA", "SVM", "DNN", "KNN", "MVG", "HFC", or "Combined", whose option `detector` is
-            another detector.
+        name: one of `find_detectors()`, as "KD", "MAHA" or "HFC"; ours come before installed ones of the same name.
         **options: what its class takes.
 
     Raises:
-        InputError: an unknown name.
+        InputError: an unknown name; the text names the nearest.
+        MedaegisError: the installed detector of this name cannot be loaded, or is none.
+
+    Warns:
+        DetectorWarning: an installed detector of this name is not used, because the name is taken.
 
     Example:
         >>> make_detector("KD", bandwidth=1.0).bandwidth
         1.0
     """
-    require(name in DETECTORS, "detector", "make_detector", f"one of {list(DETECTORS)}", name)
-    return DETECTORS[name](**options)
+    found = {name: DETECTORS[name]} if name in DETECTORS else {}
+    installed = entry_points(group=GROUP)
+    for entry in installed:
+        if entry.name == name and _is_free(entry, found, stacklevel=3):
+            found[name] = _loaded(entry)
+    if name not in found:
+        raise InputError(_unknown(name, sorted({*DETECTORS, *(entry.name for entry in installed)})))
+    return found[name](**options)
+
+
+def _is_free(entry: EntryPoint, found: dict[str, type[Detector]], *, stacklevel: int) -> bool:
+    """Whether no detector has this entry's name yet; warns, two callers up, where one has."""
+    if entry.name not in found:
+        return True
+    owner = found[entry.name]
+    if f"{owner.__module__}:{owner.__name__}" != entry.value:  # the same class twice on the path hides nothing
+        text = f"The installed detector {entry.name} ({entry.value}) is not used: the name is {owner.__module__}'s."
+        warnings.warn(text, DetectorWarning, stacklevel=stacklevel)
+    return False
+
+
+def _loaded(entry: EntryPoint) -> type[Detector]:
+    named = f"The installed detector {entry.name} ({entry.value})"
+    try:
+        kind: Any = entry.load()
+    except Exception as error:  # another package's module may raise anything
+        raise MedaegisError(f"{named} cannot be loaded: {error}") from error
+    if not (isinstance(kind, type) and issubclass(kind, Detector)):
+        raise MedaegisError(f"{named} must be a subclass of medaegis.detect.Detector, got {kind!r}.")
+    if inspect.isabstract(kind):
+        missing = ", ".join(sorted(kind.__abstractmethods__))
+        raise MedaegisError(f"{named} must define every method of a Detector; it lacks {missing}.")
+    return kind
+
+
+def _unknown(name: str, known: list[str]) -> str:
+    near = difflib.get_close_matches(name, known, n=1)
+    hint = f" Did you mean {near[0]}?" if near else ""
+    return f"`detector` of make_detector must be one of {known}, got {name!r}.{hint}"

@@ -139,7 +139,9 @@ def _fit_machine(z: Tensor, positive: Flags, penalty: float) -> Machine:
     x = scaler.fit_transform(z.cpu().numpy())
     variance = float(x.var())
     gamma = 1 / (x.shape[1] * variance) if variance > 0 else 1.0  # scikit-learn's "scale"
-    svc = make_svc(kernel="rbf", C=penalty, gamma=gamma, class_weight="balanced").fit(x, positive.cpu().numpy())
+    svc = make_svc(kernel="rbf", C=penalty, gamma=gamma, class_weight="balanced", random_state=0).fit(
+        x, positive.cpu().numpy()
+    )
     parts = (scaler.mean_, scaler.scale_, svc.support_vectors_, svc.dual_coef_[0], svc.intercept_[0], gamma)
     return Machine(*(torch.tensor(part, dtype=torch.float64, device=z.device) for part in parts))
 
