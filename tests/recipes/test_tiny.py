@@ -190,6 +190,7 @@ HIDINGS = {
     "rivals-fundus": {"without", "with", "Random guide", "Closest guide", "KDE", "LID"},
     "components": {"without", "with", "HFC, K = 4"},
     "fewer-steps": {"without", "with"},
+    "detectors-chest-xray": {"without", "with"},
     "stronger-hiding": {
         *("without", "with", "HFC, selective", "HFC, orthogonal", "HFC, chosen weights", "HFC, released code"),
     },
@@ -205,8 +206,10 @@ def test_ways_of_hiding(tmp_path: Path, name: str) -> None:
     for attack in attacks:
         assert {row["hfc"] for row in rows if row["attack"] == attack} == HIDINGS[name]
     for metric in ("Adv. Acc", "AUC", "TPR@90", "undetected"):
+        detectors = len({row["detector"] for row in rows if row["detector"]})
+        assert detectors == (6 if name.startswith("detectors") else 2)
         assert sum(row["metric"] == metric for row in rows) == len(attacks) * len(HIDINGS[name]) * (
-            1 if metric == "Adv. Acc" else 2
+            1 if metric == "Adv. Acc" else detectors
         )
     layers = pyarrow.csv.read_csv(tmp_path / "layers.csv").to_pylist()
     shares = [line["value"] for line in layers if line["measure"] == "share of the gradient"]

@@ -75,6 +75,8 @@ DETECTORS = {
     "MAHA": "Mahalanobis distance of the features to the nearest class mean",
     "SVM": "support vector machine trained on clean and attacked features",
     "DNN": "small neural networks trained on the features of every layer",
+    "KNN": "distance of the last features to their k-th nearest normal ones",
+    "MVG": "density of the last features under one Gaussian fitted to normal ones",
     "HFC": "anomaly score from the Gaussian mixtures of normal features",
 }
 
