@@ -47,6 +47,12 @@ def test_set_parses_lists_and_refuses_other_text() -> None:
         parse_changes(("eps",))
 
 
+def test_none_is_no_value_where_there_may_be_none() -> None:
+    changes = parse_changes(("steps=none", "kappa=none", "limit=none"))
+    settings = RECIPE.with_changes(changes).model_dump()
+    assert (settings["steps"], settings["kappa"], settings["limit"]) == (None, None, None)
+
+
 def test_changes_come_after_tiny() -> None:
     settings = RECIPE.with_changes({"seed": "3"}, tiny=True)
     assert (settings.epochs, settings.seed) == (2, 3)  # pyright: ignore[reportAttributeAccessIssue]

@@ -7,9 +7,9 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, cast, get_args, runtime_checkable
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from medaegis._errors import InputError, MedaegisError
 from medaegis.experiment._content import Content
@@ -24,9 +24,25 @@ class RecipeWarning(UserWarning):
 
 
 class Settings(BaseModel):
-    """The base of every recipe's settings: frozen, and an unknown name is an error."""
+    """The base of every recipe's settings: frozen; an unknown name is an error; text "none" is None where that may be.
+
+    Example:
+        >>> class Mine(Settings):
+        ...     steps: int | None = 40
+        >>> Mine.model_validate({"steps": "none"}).steps is None
+        True
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_none(cls, given: Any) -> Any:
+        if not isinstance(given, dict):
+            return given
+        may = {name for name, part in cls.model_fields.items() if type(None) in get_args(part.annotation)}
+        values = cast(dict[str, Any], given)
+        return {name: None if name in may and value == "none" else value for name, value in values.items()}
 
 
 class Plan(Protocol):
