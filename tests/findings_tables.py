@@ -1,0 +1,118 @@
+"""The tables of docs/findings.md, from the stored results: `python tests/findings_tables.py` prints them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow.csv
+
+RESULTS = Path(__file__).parents[1] / "results" / "0.1.0"
+Line = dict[str, Any]
+FIGURES = (("", "Adv. Acc"), ("KD", "AUC"), ("KD", "TPR@90"), ("MAHA", "AUC"), ("MAHA", "TPR@90"))
+WAYS = (("", "Adv. Acc"), ("KD", "AUC"), ("MAHA", "AUC"), ("KD", "undetected"), ("MAHA", "undetected"))
+NAMES = {"without": "none", "with": "HFC"}
+
+
+def lines_of(recipe: str) -> list[Line]:
+    return pyarrow.csv.read_csv(RESULTS / recipe / "table.csv").to_pylist()
+
+
+def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    shown = [heads, ["---"] * len(heads), *rows]
+    return [f"| {' | '.join(row)} |" for row in shown]
+
+
+def figure(line: Line, *, interval: bool = False) -> str:
+    value = line["value"]
+    text = f"{value:.0f}" if value in (0, 100) else f"{value:.1f}"
+    return f"{text} [{line['ci_low']:.0f}, {line['ci_high']:.0f}]" if interval else text
+
+
+def published(line: Line) -> str:
+    return "" if line["published"] is None else f" ({line['published']:g})"
+
+
+def only(lines: list[Line], **wanted: str) -> Line:
+    (found,) = [line for line in lines if all(line[name] == value for name, value in wanted.items())]
+    return found
+
+
+def distinct(lines: list[Line], *names: str) -> list[tuple[str, ...]]:
+    return list(dict.fromkeys(tuple(line[name] for name in names) for line in lines if line["attack"]))
+
+
+def without_and_with(recipe: str) -> list[str]:
+    lines = lines_of(recipe)
+
+    def cell(attack: str, eps: str, detector: str, metric: str) -> str:
+        pair = [
+            only(lines, attack=attack, eps=eps, detector=detector, metric=metric, hfc=hfc)
+            for hfc in ("without", "with")
+        ]
+        return " -> ".join(figure(line) + published(line) for line in pair)
+
+    rows = [[f"{a} {e}", *(cell(a, e, *f) for f in FIGURES)] for a, e in distinct(lines, "attack", "eps")]
+    return table(["attack", *(f"{d} {m}".strip() for d, m in FIGURES)], rows)
+
+
+def ways(recipe: str, keep: Callable[[str], bool] = lambda way: True) -> list[str]:
+    lines = lines_of(recipe)
+
+    def row(attack: str, eps: str, way: str) -> list[str]:
+        found = [only(lines, attack=attack, eps=eps, hfc=way, detector=d, metric=m) for d, m in WAYS]
+        return [
+            f"{attack} {eps}",
+            NAMES.get(way, way),
+            *(figure(line, interval=True) + published(line) for line in found),
+        ]
+
+    rows = [row(*place) for place in distinct(lines, "attack", "eps", "hfc") if keep(place[2])]
+    return table(["attack", "hidden by", *(f"{d} {m}".strip() for d, m in WAYS)], rows)
+
+
+def hidden_alone(recipe: str) -> list[str]:
+    return ways(recipe, lambda way: way == "with")
+
+
+def last_block(recipe: str) -> list[str]:
+    """Change of the last block's mean activation, lowered and raised."""
+    lines = [line for line in lines_of(recipe) if line["metric"] == "change ratio"]
+    last = lines[-1]["attack"].split()[1]
+
+    def row(dataset: str, eps: str) -> list[str]:
+        pair = [only(lines, dataset=dataset, eps=eps, attack=f"{way} {last}") for way in ("down", "up")]
+        return [dataset, eps, *(figure(line, interval=True) for line in pair)]
+
+    return table(["data", "budget", "lowered", "raised"], [row(*place) for place in distinct(lines, "dataset", "eps")])
+
+
+def lesions(recipe: str) -> list[str]:
+    lines = lines_of(recipe)
+
+    def cell(attack: str, metric: str) -> str:
+        line = only(lines, attack=attack, metric=metric)
+        return figure(line, interval=True) + published(line)
+
+    rows = [[a, *(cell(a, m) for m in ("AUC", "FR"))] for (a,) in distinct(lines, "attack")]
+    return table(["lesions", "AUC", "FR"], rows)
+
+
+TABLES: dict[str, Callable[[str], list[str]]] = {
+    "hiding-fundus": without_and_with,
+    "hiding-chest-xray": without_and_with,
+    "rivals-fundus": ways,
+    "rivals-chest-xray": ways,
+    "components": ways,
+    "stronger-hiding": ways,
+    "fewer-steps": hidden_alone,
+    "stress-test": last_block,
+    "ood-lesions-fundus": lesions,
+    "ood-lesions": lesions,
+}
+
+if __name__ == "__main__":
+    for name, draw in TABLES.items():
+        if (RESULTS / name).exists():
+            print(f"\n{name}\n", *draw(name), sep="\n")
