@@ -7,6 +7,7 @@ from medaegis.detect._conformance import check_detector, detector_checks
 from medaegis.detect._detector import Detector, by_layer, to_score
 from medaegis.detect._dnn import DNN
 from medaegis.detect._estimator import OutlierEstimator
+from medaegis.detect._evading import Evading, evading
 from medaegis.detect._examples import AnyFeatures, Examples
 from medaegis.detect._features import extract
 from medaegis.detect._guard import DetectorGuard, guard
@@ -34,12 +35,14 @@ __all__ = [
     "Detector",
     "DetectorGuard",
     "DetectorWarning",
+    "Evading",
     "Examples",
     "HFCScore",
     "OutlierEstimator",
     "by_layer",
     "check_detector",
     "detector_checks",
+    "evading",
     "extract",
     "find_detectors",
     "guard",

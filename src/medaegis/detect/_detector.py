@@ -19,6 +19,9 @@ from medaegis.detect._features import extract
 from medaegis.measure import threshold_at
 from medaegis.models import PENULTIMATE
 
+TINY = 1e-12
+"""Smallest spread of calibration scores: where they are all alike, any score above them is far."""
+
 
 class Detector(BaseEstimator, ABC):
     """An interface: fitted on normal features, it scores others; a higher score means more adversarial.
@@ -38,6 +41,8 @@ class Detector(BaseEstimator, ABC):
     """Which layers the images door hands to `fit` and `score`: names, or "relu" for all activations."""
 
     threshold_: float | None = None
+    threshold_spread_: float | None = None
+    """From the median of the calibration scores to the threshold: the unit in which detectors are comparable."""
 
     @abstractmethod
     def fit(self, features: AnyFeatures, labels: Labels, *, examples: Examples | None = None) -> Self:
@@ -122,13 +127,15 @@ class Detector(BaseEstimator, ABC):
         return self.score(*self._read(model, images, batch_size))
 
     def calibrate(self, clean: AnyFeatures, predicted: Labels | None = None, *, tnr: float = 0.90) -> Self:
-        """Set `threshold_` so that a share `tnr` of these held-out clean cases passes.
+        """Set `threshold_` so that a share `tnr` of these held-out clean cases passes, and `threshold_spread_`.
 
         Raises:
             NotFittedError: before `fit`.
         """
         with torch.no_grad():
-            self.threshold_ = threshold_at(self.score(clean, predicted).cpu().numpy(), tnr=tnr)
+            scores = self.score(clean, predicted).cpu()
+        self.threshold_ = threshold_at(scores.numpy(), tnr=tnr)
+        self.threshold_spread_ = max(self.threshold_ - float(scores.quantile(0.5)), TINY)
         return self
 
     def flags(self, features: AnyFeatures, predicted: Labels | None = None) -> Flags:
@@ -152,7 +159,12 @@ class Detector(BaseEstimator, ABC):
         from safetensors.torch import save_file
 
         tensors, values = self.state()
-        header = {"detector": type(self).__name__, "threshold_": self.threshold_, **values}
+        header = {
+            "detector": type(self).__name__,
+            "threshold_": self.threshold_,
+            "threshold_spread_": self.threshold_spread_,
+            **values,
+        }
         parts = {name: tensor.contiguous() for name, tensor in tensors.items()}
         try:
             save_file(parts, path, metadata={"medaegis": json.dumps(header)})
@@ -177,14 +189,14 @@ class Detector(BaseEstimator, ABC):
         if not isinstance(header, dict) or header.pop("detector", None) != cls.__name__:
             raise DataError(f"The file {path} does not hold a {cls.__name__} detector.")
         try:
-            threshold = header.pop("threshold_")
+            threshold, spread = header.pop("threshold_"), header.pop("threshold_spread_")
             # copies, since a file's tensors lie at odd addresses, where matrix products round otherwise
             detector = cls.restore({key: tensor.clone() for key, tensor in tensors.items()}, header)
         except (KeyError, TypeError, ValueError) as error:
             raise DataError(
                 f"The {cls.__name__} file {path} is incomplete: {error!r}. Fit and save it again."
             ) from error
-        detector.threshold_ = threshold
+        detector.threshold_, detector.threshold_spread_ = threshold, spread
         return detector
 
     def _read(self, model: nn.Module, images: Images, batch_size: int) -> tuple[AnyFeatures, Labels]:
