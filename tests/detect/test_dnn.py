@@ -231,3 +231,14 @@ def test_stacked_examples_keep_no_graph():
     examples = Examples(normal(4, 2).requires_grad_(), normal(4, 2))
     stacked = stack_examples(examples, {"": normal(4, 2)}, "DNN", least=4)
     assert not stacked.layers[""].requires_grad
+
+
+def test_the_images_door_hands_patients_on(monkeypatch: pytest.MonkeyPatch):
+    net = nn.Sequential(nn.Conv2d(1, 3, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, 2)).eval()
+    seen = list[Examples]()
+    monkeypatch.setattr(DNN, "fit", lambda self, known, labels, *, examples: seen.append(examples))
+    x, names = torch.rand(6, 1, 8, 8, generator=generator()), list("aabbcc")
+    DNN().fit_images(
+        net, x, torch.arange(6) % 2, negative=x, positive=x + 0.1, negative_groups=names, positive_groups=names[::-1]
+    )
+    assert (seen[0].negative_groups, seen[0].positive_groups) == (names, names[::-1])

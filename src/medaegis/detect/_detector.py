@@ -99,6 +99,8 @@ class Detector(BaseEstimator, ABC):
         *,
         negative: Images | None = None,
         positive: Images | None = None,
+        negative_groups: Sequence[str] | None = None,
+        positive_groups: Sequence[str] | None = None,
         batch_size: int = 64,
     ) -> Self:
         """`fit` on what `model` makes of images.
@@ -109,6 +111,9 @@ class Detector(BaseEstimator, ABC):
             labels: their classes (n,).
             negative: for detectors that learn from attacks: clean and noisy images of AdvTrain.
             positive: successful adversarial images of AdvTrain.
+            negative_groups: patient of each negative image: what is held out to stop training shares no patient with
+                what is learned; where it is unknown, an image and its adversarial twin may stand on two sides.
+            positive_groups: the same for the positive images.
             batch_size: images a pass.
 
         Raises:
@@ -120,7 +125,8 @@ class Detector(BaseEstimator, ABC):
         if negative is None or positive is None:
             return self.fit(known, labels)
         (low, low_classes), (high, high_classes) = (self._read(model, x, batch_size) for x in (negative, positive))
-        return self.fit(known, labels, examples=Examples(low, high, low_classes, high_classes))
+        examples = Examples(low, high, low_classes, high_classes, negative_groups, positive_groups)
+        return self.fit(known, labels, examples=examples)
 
     def score_images(self, model: nn.Module, images: Images, *, batch_size: int = 64) -> PerCase:
         """`score` of what `model` makes of images (n, c, *space), with its own predictions."""
