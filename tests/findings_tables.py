@@ -108,9 +108,13 @@ TABLES: dict[str, Callable[[str], list[str]]] = {
     "stronger-hiding": ways,
     "fewer-steps": hidden_alone,
     "stress-test": last_block,
+    "stress-test-resnet18": last_block,
     "ood-lesions-fundus": lesions,
     "ood-lesions": lesions,
+    "ood-lesions-contrast-2": lesions,
 }
+RECIPES = {"stress-test-resnet18": "stress-test", "ood-lesions-contrast-2": "ood-lesions"}
+"""Of stored results that are not called as their recipe is."""
 
 if __name__ == "__main__":
     for name, draw in TABLES.items():
