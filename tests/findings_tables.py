@@ -105,6 +105,7 @@ TABLES: dict[str, Callable[[str], list[str]]] = {
     "rivals-fundus": ways,
     "rivals-chest-xray": ways,
     "components": ways,
+    "components-fundus": ways,
     "stronger-hiding": ways,
     "fewer-steps": hidden_alone,
     "stress-test": last_block,
@@ -113,7 +114,11 @@ TABLES: dict[str, Callable[[str], list[str]]] = {
     "ood-lesions": lesions,
     "ood-lesions-contrast-2": lesions,
 }
-RECIPES = {"stress-test-resnet18": "stress-test", "ood-lesions-contrast-2": "ood-lesions"}
+RECIPES = {
+    "components-fundus": "components",
+    "stress-test-resnet18": "stress-test",
+    "ood-lesions-contrast-2": "ood-lesions",
+}
 """Of stored results that are not called as their recipe is."""
 
 if __name__ == "__main__":
