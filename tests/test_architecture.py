@@ -14,7 +14,7 @@ ABOVE = {
     "data": set(),
     "measure": {"attack", "models"},
     "attack": {"density", "models"},
-    "detect": {"density", "models", "measure"},
+    "detect": {"density", "models", "attack", "measure"},
     "report": set(),
     "experiment": {"density", "models", "data", "attack", "detect", "measure", "report"},
 }
