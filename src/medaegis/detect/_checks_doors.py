@@ -55,9 +55,9 @@ def images_door(bench: Bench) -> None:
     inner = Bench(bench.make, network)
     train, query, attacked = inner.near(), inner.near(8, seed=1), inner.far(seed=12)
     detector = bench.make()
-    more = {"negative": _images(inner.near(seed=11).z), "positive": _images(attacked.z)}
-    options = more if detector.learns_attacks else {}
-    detector.fit_images(network, _images(train.z), train.labels, batch_size=16, **options)
+    sides = (_images(inner.near(seed=11).z), _images(attacked.z)) if detector.learns_attacks else (None, None)
+    known = _images(train.z)
+    detector.fit_images(network, known, train.labels, negative=sides[0], positive=sides[1], batch_size=16)
     x = _images(query.z)
     logits, features = extract(network, x, [*Taps(network).names(x), PENULTIMATE])
     wanted = detector.score(detector.pick(features), logits.argmax(dim=1))

@@ -91,6 +91,10 @@ class Detector(BaseEstimator, ABC):
             return {name: z for name, z in features.items() if name != PENULTIMATE}
         return {name: features[name] for name in self.layers}
 
+    def layers_as_json(self) -> str | list[str]:
+        """`layers` as `state` can keep it."""
+        return self.layers if isinstance(self.layers, str) else list(self.layers)
+
     def fit_images(
         self,
         model: nn.Module,

@@ -128,7 +128,7 @@ class DNN(Detector):
         """
         self._check_fitted()
         tensors = {f"{name}|{key}": t for name, net in self.nets_.items() for key, t in net._asdict().items()}
-        layers = self.layers if isinstance(self.layers, str) else list(self.layers)
+        layers = self.layers_as_json()
         return tensors, {**self._numbers(), "layers": layers, "fitted": list(self.nets_)}
 
     @classmethod

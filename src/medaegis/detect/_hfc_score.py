@@ -107,7 +107,7 @@ class HFCScore(Detector):
             NotFittedError: before `fit`.
         """
         self._check_fitted()
-        layers = self.layers if isinstance(self.layers, str) else list(self.layers)
+        layers = self.layers_as_json()
         values = {"components": self.components, "layers": layers, "seed": self.seed}
         return self.bank_.tensors(), {**values, "fitted": list(self.bank_.layers)}
 

@@ -13,6 +13,7 @@ from medaegis.density import choose_bandwidth, kernel_log_density, leave_one_out
 from medaegis.density._kernel import Bandwidth, check_bandwidth
 from medaegis.detect._detector import Detector, by_layer, check_fit, places_of, to_score
 from medaegis.detect._examples import AnyFeatures, Examples
+from medaegis.detect._groups import group, of_predicted
 
 
 class KD(Detector):
@@ -54,8 +55,8 @@ class KD(Detector):
             InputError: shapes do not fit, a class has one case, features are not finite or all equal.
         """
         layers = by_layer(features, "KD")
-        classes = check_fit(layers, labels, "KD")
-        self.reference_ = {n: {int(c): z[labels == c].detach().clone() for c in classes} for n, z in layers.items()}
+        check_fit(layers, labels, "KD")
+        self.reference_ = {name: group(z, labels, by_class=True) for name, z in layers.items()}
         self.bandwidth_ = {n: _bandwidth(by_class, self.bandwidth) for n, by_class in self.reference_.items()}
         self.levels_ = {
             name: {c: _level(z, self.bandwidth_[name]) if self.centred else 0.0 for c, z in by_class.items()}
@@ -87,9 +88,8 @@ class KD(Detector):
 
     def _layer(self, name: str, z: Tensor, column: Tensor | None) -> Tensor:
         by_class, levels, width = self.reference_[name], self.levels_[name], self.bandwidth_[name]
-        parts = [kernel_log_density(z, known.to(z), width) - levels[c] for c, known in by_class.items()]
-        densities = torch.stack(parts, dim=1)
-        return -densities.amax(dim=1) if column is None else -densities.gather(1, column)[:, 0]
+        parts = [levels[c] - kernel_log_density(z, known.to(z), width) for c, known in by_class.items()]
+        return of_predicted(torch.stack(parts, dim=1), column)
 
     def fitted_layers(self) -> tuple[str, ...]:
         """Names of the layers that `fit` got.
@@ -108,7 +108,7 @@ class KD(Detector):
         """
         self._check_fitted()
         tensors = {f"{name}|{c}": z for name, by_class in self.reference_.items() for c, z in by_class.items()}
-        layers = self.layers if isinstance(self.layers, str) else list(self.layers)
+        layers = self.layers_as_json()
         values = {"bandwidth": self.bandwidth, "layers": layers, "centred": self.centred}
         return tensors, {**values, "bandwidth_": self.bandwidth_, "levels_": self.levels_}
 

@@ -114,7 +114,7 @@ class KNN(Detector):
         """
         self._check_fitted()
         tensors = {f"{name}|{c}": z for name, groups in self.reference_.items() for c, z in groups.items()}
-        layers = self.layers if isinstance(self.layers, str) else list(self.layers)
+        layers = self.layers_as_json()
         parameters = {"neighbours": self.neighbours, "normalised": self.normalised, "by_class": self.by_class}
         groups = {name: list(groups) for name, groups in self.reference_.items()}
         return tensors, {**parameters, "layers": layers, "groups": groups}

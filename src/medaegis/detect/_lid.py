@@ -100,7 +100,7 @@ class LID(Detector):
             NotFittedError: before `fit`.
         """
         self._check_fitted()
-        layers = self.layers if isinstance(self.layers, str) else list(self.layers)
+        layers = self.layers_as_json()
         values = {"neighbours": self.neighbours, "minibatch": self.minibatch, "layers": layers, "seed": self.seed}
         tensors = {f"{name}|reference": among.reference for name, among in self.references_.items()}
         return {"rows": self.rows_, **tensors}, {**values, "fitted": list(self.references_)}

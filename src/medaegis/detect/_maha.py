@@ -86,7 +86,7 @@ class MAHA(Detector):
             raise NotFittedError("MAHA is not fitted yet: call fit(features, labels) first.")
         tensors = {f"{name}|means": g.means for name, g in self.gaussians_.items()}
         tensors |= {f"{name}|whitener": g.whitener for name, g in self.gaussians_.items()}
-        layers = self.layers if isinstance(self.layers, str) else list(self.layers)
+        layers = self.layers_as_json()
         strengths = {name: g.strength for name, g in self.gaussians_.items()}
         return tensors, {"layers": layers, "seed": self.seed, "strengths": strengths}
 

@@ -112,7 +112,7 @@ class MVG(Detector):
         self._check_fitted()
         tensors = {f"{name}|{c}|mean": mean for name, parts in self.means_.items() for c, mean in parts.items()}
         tensors |= {f"{name}|{c}|whitener": p for name, parts in self.whiteners_.items() for c, p in parts.items()}
-        layers = self.layers if isinstance(self.layers, str) else list(self.layers)
+        layers = self.layers_as_json()
         values = {"by_class": self.by_class, "layers": layers, "seed": self.seed}
         strengths = {name: {str(c): a for c, a in parts.items()} for name, parts in self.strengths_.items()}
         return tensors, {**values, "strengths": strengths}

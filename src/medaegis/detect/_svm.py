@@ -114,7 +114,7 @@ class SVM(Detector):
         """
         self._check_fitted()
         tensors = {f"{name}|{key}": t for name, m in self.machines_.items() for key, t in m._asdict().items()}
-        layers = self.layers if isinstance(self.layers, str) else list(self.layers)
+        layers = self.layers_as_json()
         return tensors, {"penalty": self.penalty, "layers": layers, "fitted": list(self.machines_)}
 
     @classmethod
