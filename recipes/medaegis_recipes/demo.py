@@ -17,6 +17,7 @@ recipe = Recipe(
         epochs=18,
         train_batch=32,
         eps=("1/256", "2/256"),
+        hiding=("hfc", "white-box"),
     ),
     plan=lambda settings: hiding_plan(
         settings,

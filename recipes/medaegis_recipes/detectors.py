@@ -27,6 +27,7 @@ def _recipe(data: str, title: str, components: int) -> Recipe:
             steps=40,
             components=(components,),
             detectors=SIX,
+            matrix=True,
         ),
         plan=lambda settings: hiding_plan(
             settings,

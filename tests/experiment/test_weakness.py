@@ -75,11 +75,11 @@ def test_success_must_become_complete_and_not_fall() -> None:
 
 
 def test_detectors_without_an_adaptive_attack_are_non_adaptive() -> None:
-    assert adaptive_check(("KD",), True).passed is True
-    found = adaptive_check(("KD", "MAHA"), False)
+    assert adaptive_check(("KD",), ("KD",)).passed is True
+    found = adaptive_check(("KD", "MAHA", "BU"), ("MAHA",))
     assert found.passed is False
-    assert found.text.startswith("Non-adaptive: KD, MAHA")
-    assert adaptive_check((), False).passed is None
+    assert found.text.startswith("Non-adaptive for KD, BU:")
+    assert adaptive_check((), ()).passed is None
     assert not_run("x", "why").fact() == {"name": "x", "passed": None, "text": "Not run: why."}
 
 

@@ -39,9 +39,10 @@ def check_run(out: Path) -> None:
     assert table.column_names == COLUMNS
     rows = table.to_pylist()
     assert {row["metric"] for row in rows} >= {"AUC", "TPR@90", "Adv. Acc", "clean AUC", "undetected"}
-    assert {row["hfc"] for row in rows if row["attack"]} == {"without", "with"}
-    assert all(row["ci_low"] - 1e-9 <= row["value"] <= row["ci_high"] + 1e-9 for row in rows)
-    assert all(row["n"] > 0 for row in rows)
+    ways = {row["hfc"] for row in rows if row["attack"]}
+    assert ways - {"white-box KD", "white-box MAHA"} == {"without", "with"}
+    assert all(row["ci_low"] - 1e-9 <= row["value"] <= row["ci_high"] + 1e-9 for row in rows if row["n"])
+    assert {row["metric"] for row in rows if not row["n"]} <= {"AUC, successful", "AUC, failed"}
     cases = pyarrow.parquet.read_table(out / "cases.parquet").to_pylist()
     assert {case["kind"] for case in cases} == {"clean", "noise", "adversarial"}
     manifest = json.loads((out / "manifest.json").read_text())
@@ -54,10 +55,33 @@ def check_run(out: Path) -> None:
         assert checks[f"More steps do not help ({hidden} HFC)"] is not None
         assert checks[f"More restarts do not help ({hidden} HFC)"] is None  # BIM draws nothing
     assert checks["White-box is not below transfer"] is None
-    assert checks["An attack aims at the detectors"] is True
+    followed = len(ways) == 4
+    assert checks["An attack follows each detector"] is followed
+    assert ("Non-adaptive for KD, MAHA." in page) is not followed
+    check_sheets(out, rows)
     assert all(name in page for name in checks)
     assert "<html" in page
     assert "http" not in page.split("<body")[0].replace("http-equiv", "")
+
+
+def check_sheets(out: Path, rows: list[dict]) -> None:
+    """Successful and failed cases add up to all; differences are those of the table's AUCs."""
+    found = {(r["attack"], r["eps"], r["hfc"], r["detector"], r["metric"]): r for r in rows}
+    for (*place, detector, metric), row in found.items():
+        if metric == "AUC":
+            parts = [found[(*place, detector, f"AUC, {kind}")] for kind in ("successful", "failed")]
+            assert sum(part["n"] for part in parts) == row["n"]
+            whole = sum(part["n"] * part["value"] for part in parts if part["n"])
+            assert whole / row["n"] == pytest.approx(row["value"])
+    lines = pyarrow.csv.read_csv(out / "differences.csv").to_pylist()
+    assert {line["hfc"] for line in lines} == {row["hfc"] for row in rows if row["attack"]}
+    for line in lines:
+        (first, way), (second, other) = (line[side].split(", ", 1) for side in ("first", "second"))
+        area = found[line["attack"], line["eps"], way, first, "AUC"]["value"]
+        area -= found[line["attack"], line["eps"], other, second, "AUC"]["value"]
+        assert line["value"] == pytest.approx(area)
+        assert line["low"] <= line["value"] <= line["high"]
+        assert 0 <= line["p"] <= 1
 
 
 def test_demo(tmp_path: Path) -> None:

@@ -143,9 +143,13 @@ class Detector(BaseEstimator, ABC):
             NotFittedError: before `fit`.
         """
         with torch.no_grad():
-            scores = self.score(clean, predicted).cpu()
-        self.threshold_ = threshold_at(scores.numpy(), tnr=tnr)
-        self.threshold_spread_ = max(self.threshold_ - float(scores.quantile(0.5)), TINY)
+            return self.calibrate_on(self.score(clean, predicted), tnr=tnr)
+
+    def calibrate_on(self, scores: PerCase, *, tnr: float = 0.90) -> Self:
+        """`calibrate` from the scores (n,) of the held-out clean cases."""
+        held = scores.detach().double().cpu()
+        self.threshold_ = threshold_at(held.numpy(), tnr=tnr)
+        self.threshold_spread_ = max(self.threshold_ - float(held.quantile(0.5)), TINY)
         return self
 
     def flags(self, features: AnyFeatures, predicted: Labels | None = None) -> Flags:

@@ -9,6 +9,7 @@ from medaegis.experiment._hiding import HidingSettings, hiding_plan
 from medaegis.experiment._lesions import LesionSettings, lesion_plan
 from medaegis.experiment._recipe import Plan, Recipe, Settings, find_recipe, find_recipes, parse_changes
 from medaegis.experiment._run import Finished, run_recipe
+from medaegis.experiment._seeds import SeedsSettings, seeds_plan
 from medaegis.experiment._stage import Result, Stage
 from medaegis.experiment._store import Store
 from medaegis.experiment._stress import Published, StressSettings, stress_plan
@@ -28,6 +29,7 @@ __all__ = [
     "Recipe",
     "Result",
     "Row",
+    "SeedsSettings",
     "Settings",
     "Stage",
     "Store",
@@ -42,5 +44,6 @@ __all__ = [
     "parse_changes",
     "run_attack_command",
     "run_recipe",
+    "seeds_plan",
     "stress_plan",
 ]

@@ -159,7 +159,7 @@ class _View:
         probes = self.plan.probes(self.context)
         fooled = self.found["fooled"][torch.as_tensor(probes.places)]
         found = [alive(self.found["stuck"], self.found["steps"]), *probes.checks(fooled, self.context)]
-        return [check.fact() for check in (*found, adaptive_check((), False))]
+        return [check.fact() for check in (*found, adaptive_check((), ()))]
 
     def facts(self) -> dict[str, Any]:
         """Data, model, checks and warnings, for manifest.json."""

@@ -12,6 +12,8 @@ from torch import Tensor
 
 from medaegis.measure import Estimate
 
+Sheet = list[dict[str, Any]]
+
 
 class Row(NamedTuple):
     """One line of table.csv; value and interval in percent, `published` None where the papers have no such figure."""
@@ -78,6 +80,7 @@ class Content:
         gallery: pictures, or None.
         embedding: lines of embedding.parquet: x, y, group, case.
         layers: lines of layers.csv: measure, layer, variant, value, low, high.
+        sheets: further tables by name: `matrix` becomes matrix.csv; those without lines are left out.
         columns: of cases.parquet where they are not the detectors' scores; there is then a cases.csv too.
         more: writes further files into the run's folder.
     """
@@ -88,5 +91,6 @@ class Content:
     gallery: Gallery | None = None
     embedding: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
     layers: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
+    sheets: dict[str, Sheet] = field(default_factory=dict[str, Sheet])
     columns: pa.Schema | None = None
     more: Callable[[Path], None] | None = None

@@ -113,7 +113,7 @@ def curve_checks(plan: CurvePlan, context: Context) -> list[Check]:
     own = [name for name in ITERATED if name in plan.points]
     checks += [_against(plan, name, "fgsm", "is not below a single step", context) for name in own]
     checks += [_against(plan, name, TRANSFER, "is not below transfer", context) for name in (*own, "fgsm")]
-    checks.append(adaptive_check((), False))
+    checks.append(adaptive_check((), ()))
     return checks
 
 

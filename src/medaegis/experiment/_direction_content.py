@@ -228,5 +228,5 @@ def direction_checks(plan: DirectionPlan, context: Context) -> list[Check]:
             f"The closed form differs from autograd at the penultimate features by at most {worst:.1e} of the largest "
             f"gradient; at most {MOST_ERROR:g} is expected.",
         ),
-        adaptive_check((), False),
+        adaptive_check((), ()),
     ]

@@ -14,6 +14,7 @@ from medaegis._errors import require
 from medaegis.experiment._content import Content
 from medaegis.experiment._context import Context
 from medaegis.experiment._hidings import hidings
+from medaegis.experiment._matrix import Crossed, crossings
 from medaegis.experiment._named_attack import comparisons
 from medaegis.experiment._network_settings import Budgets, Counts, Names, NetworkSettings, classifier_stage
 from medaegis.experiment._stage import Stage
@@ -26,7 +27,7 @@ from medaegis.experiment._stages_detect import (
     Learned,
     parse_detectors,
 )
-from medaegis.experiment._stages_layers import ByLayer
+from medaegis.experiment._stages_layers import ALONE, ByLayer
 from medaegis.experiment._stages_model import AdversarialCases, Classifier, DetectorCases, TrainFeatures
 from medaegis.experiment._weakness import CASES
 
@@ -45,11 +46,12 @@ class HidingSettings(NetworkSettings):
     eps: Budgets = Field(("1/256",), description="budgets, Linf")
     steps: int | None = Field(40, ge=1, description="attack steps; none takes the papers' 2 eps / (0.02/256)")
     kappa: Kappa = Field("gap", description="confidence of CW-Linf; gap is the data's mean logit gap, none no floor")
-    hiding: Names = Field(("hfc",), description="how: hfc, selective, orthogonal, chosen, released, random, closest …")
+    hiding: Names = Field(("hfc",), description="how: hfc, selective, chosen, released, closest, white-box …")
     components: Counts = Field((1,), description="K, Gaussian components a class and layer; the first leads")
     hfc_weight: float = Field(1.0, gt=0, description="factor of HFC; 1 is the papers'")
     detectors: Names = Field(("KD", "MAHA"), description="kinds; LID:logistic weighs layers by what an attack shows")
     bandwidth: float | Literal["median", "likelihood"] = Field("likelihood", description="of KD")
+    matrix: bool = Field(False, description="whether detectors that learn from one attack are tested on all others too")
     checks: int = Field(CASES, ge=0, description="cases of the extra runs that check the attack's strength; 0: none")
 
 
@@ -99,7 +101,13 @@ class HidingPlan:
         """What must be computed."""
         layers = () if self.by_layer is None else (self.by_layer,)
         scores = [stage for v in self.variants for stage in (v.clean, v.scores)]
+        scores += [stage for one in self.crossed for stage in (one.clean, one.scores)]
         return (*dict.fromkeys(scores), self.embedding, *layers, *self.probes)
+
+    @property
+    def crossed(self) -> tuple[Crossed, ...]:
+        """Detectors that learned from one attack, on another; none unless settings ask for the matrix."""
+        return crossings(self.variants) if self.settings.matrix else ()
 
     @property
     def shown(self) -> tuple[Variant, ...]:
@@ -161,7 +169,9 @@ def hiding_plan(
     )
     shown = shown_variants(variants, settings.eps)
     embedding = Embedding(shown[0].clean, tuple(v.scores for v in shown), seed=settings.seed)
-    by_layer = ByLayer(features, shown[0].attacked, shown[1].attacked) if len(shown) == 2 else None
+    kinds = tuple(kind for kind in ALONE if kind in [choice.kind for choice in detectors]) or ALONE[:2]
+    pair = (shown[0].attacked, shown[-1].attacked)
+    by_layer = ByLayer(features, *pair, detectors=kinds) if len(shown) == 2 else None
     return HidingPlan(settings, dataset, classifier, cases, variants, embedding, by_layer, published or {}, differs)
 
 
@@ -181,7 +191,7 @@ def _variants(
     clean = CleanScores(features, cases, detectors, learned)
     return [
         Variant(attacked, AttackScores(features, attacked, detectors, settings.seed, learned), clean)
-        for attacked in hidings(settings, choice, cases, features)
+        for attacked in hidings(settings, choice, cases, features, clean)
     ]
 
 

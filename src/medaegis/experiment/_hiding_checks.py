@@ -23,6 +23,7 @@ from medaegis.experiment._weakness import (
     not_below,
     not_run,
 )
+from medaegis.experiment._white_box import followed_by
 
 if TYPE_CHECKING:
     from medaegis.experiment._hiding import HidingPlan, Variant
@@ -34,7 +35,7 @@ def weakness_checks(plan: HidingPlan, context: Context) -> list[dict[str, Any]]:
     attacks = list(dict.fromkeys(v.attacked.choice.shown for v in plan.variants))
     several = len(attacks) > 1
     for attack in attacks:
-        for hides in dict.fromkeys(v.attacked.hides for v in plan.variants):
+        for hides in dict.fromkeys(v.attacked.hides for v in plan.variants if v.attacked.followed is None):
             variants = [v for v in plan.variants if (v.attacked.choice.shown, v.attacked.hides) == (attack, hides)]
             variants.sort(key=lambda v: _budget(v))
             of = f"{attack}, {_words(hides)}" if several else _words(hides)
@@ -42,13 +43,19 @@ def weakness_checks(plan: HidingPlan, context: Context) -> list[dict[str, Any]]:
     for variant in plan.shown:
         checks += _comparisons(plan, variant.attacked, context)
     checks.append(not_run(TRANSFER, "this recipe has no substitute network"))
-    checks.append(adaptive_check(list(plan.detectors), is_adaptive(plan)))
+    checks.append(adaptive_check(list(plan.detectors), followed_detectors(plan)))
     return [check.fact() for check in checks]
 
 
 def is_adaptive(plan: HidingPlan) -> bool:
     """Whether one of the attacks was made to deceive the detectors."""
     return any(variant.attacked.hides != PLAIN for variant in plan.variants)
+
+
+def followed_detectors(plan: HidingPlan) -> tuple[str, ...]:
+    """The detectors that at least one attack knew in full and followed."""
+    known = [followed_by(variant.attacked.hides, plan.detectors) for variant in plan.variants]
+    return tuple(label for label in plan.detectors if any(label in followed for followed in known))
 
 
 def _budget(variant: Variant) -> Fraction:

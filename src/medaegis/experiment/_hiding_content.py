@@ -2,42 +2,27 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from medaegis.data import Dataset
 from medaegis.experiment._content import Content, Gallery, GalleryColumn, Row, percent
 from medaegis.experiment._context import Context
+from medaegis.experiment._detection import Clean, Part, attack_of, clean_of, figures, part_of
+from medaegis.experiment._differences import differences
 from medaegis.experiment._facts import data_facts, estimates, model_facts, notes_of, split_facts
-from medaegis.experiment._hiding_checks import is_adaptive, weakness_checks
-from medaegis.measure import Estimate, auc, share, threshold_at, tpr_at_tnr
+from medaegis.experiment._hiding_checks import followed_detectors, is_adaptive, weakness_checks
+from medaegis.experiment._matrix import matrix_lines
+from medaegis.measure import Estimate, share
 
 if TYPE_CHECKING:
     from medaegis.experiment._hiding import HidingPlan, Variant
     from medaegis.experiment._stages_attack import Attacked
-    from medaegis.experiment._stages_detect import CleanScores
 
-TNR = 0.90
 SHOWN_A_CLASS = 2
-
-
-class _Part(NamedTuple):
-    """One set of images: scores by detector and predicted classes."""
-
-    scores: dict[str, NDArray[np.float64]]
-    predicted: NDArray[np.int64]
-
-
-class _Clean(NamedTuple):
-    """Clean images under one set of fitted detectors: those that set thresholds, those of AdvTest, the thresholds."""
-
-    held: _Part
-    test: _Part
-    thresholds: dict[str, float]
 
 
 def hiding_content(plan: HidingPlan, context: Context) -> Content:
@@ -47,7 +32,11 @@ def hiding_content(plan: HidingPlan, context: Context) -> Content:
     for variant in plan.variants:
         rows += view.variant_rows(variant)
     layers = [] if plan.by_layer is None else context.get(plan.by_layer).info["lines"]
-    return Content(rows, view.case_rows(), view.facts(), view.gallery(), view.embedding(), layers=layers)
+    sheets = {
+        "matrix": matrix_lines(plan.crossed, view.groups, context),
+        "differences": differences(plan, view.groups, context),
+    }
+    return Content(rows, view.case_rows(), view.facts(), view.gallery(), view.embedding(), layers, sheets)
 
 
 class _View:
@@ -60,17 +49,8 @@ class _View:
         self.test = self.split.test
         self.groups = [self.data.groups[i] for i in self.test]
         self.labels = plan.detectors
-        self.known = {stage: self._clean(stage) for stage in dict.fromkeys(v.clean for v in plan.variants)}
-
-    def _clean(self, stage: CleanScores) -> _Clean:
-        stored = self.context.get(stage).tensors
-        held = self._part(stored, "calibration")
-        thresholds = {d: threshold_at(held.scores[d], tnr=TNR) for d in self.labels}
-        return _Clean(held, self._part(stored, "clean"), thresholds)
-
-    def _part(self, tensors: dict[str, Tensor], part: str) -> _Part:
-        scores = {d: tensors[f"{part}.{d}"].double().numpy() for d in self.labels}
-        return _Part(scores, tensors[f"{part}.logits"].argmax(dim=1).numpy())
+        stages = dict.fromkeys(v.clean for v in plan.variants)
+        self.known = {stage: clean_of(stage, self.labels, context) for stage in stages}
 
     def _row(self, metric: str, figure: Estimate, where: dict[str, str], detector: str = "") -> Row:
         short = (where["eps"], where["hfc"], detector, metric)
@@ -91,34 +71,12 @@ class _View:
 
     def variant_rows(self, variant: Variant) -> list[Row]:
         """Adv. Acc, then each detector's figures."""
-        where, tensors = self.where(variant), self.context.get(variant.scores).tensors
-        fooled = self.context.get(variant.attacked).tensors["fooled"].numpy()
-        rows = [self._row("Adv. Acc", share(fooled, groups=self.groups), where)]
-        attacked, noisy = self._part(tensors, "adversarial"), self._part(tensors, "noise")
+        where, attack = self.where(variant), attack_of(variant.scores, self.labels, self.context)
+        rows = [self._row("Adv. Acc", share(attack.fooled, groups=self.groups), where)]
         for detector in self.labels:
-            scores = (attacked.scores[detector], noisy.scores[detector])
-            figures = self._figures(self.known[variant.clean], detector, *scores, fooled)
-            rows += [self._row(metric, figure, where, detector) for metric, figure in figures.items()]
+            found = figures(self.known[variant.clean], attack, detector, self.groups)
+            rows += [self._row(metric, figure, where, detector) for metric, figure in found.items()]
         return rows
-
-    def _figures(
-        self,
-        known: _Clean,
-        detector: str,
-        attacked: NDArray[np.float64],
-        noisy: NDArray[np.float64],
-        fooled: NDArray[np.bool_],
-    ) -> dict[str, Estimate]:
-        clean, held = known.test.scores[detector], known.held.scores[detector]
-        once, threshold = self.groups, known.thresholds[detector]
-        both = np.concatenate([clean, noisy])
-        return {
-            "AUC": auc(clean, attacked, groups=once * 2),
-            "TPR@90": tpr_at_tnr(held, attacked, tnr=TNR, groups=once),
-            "AUC vs clean+noise": auc(both, attacked, groups=once * 3),
-            "undetected": share(fooled & (attacked <= threshold), groups=once),
-            "TNR achieved": share(clean <= threshold, groups=once),
-        }
 
     def case_rows(self) -> list[dict[str, Any]]:
         """One line for each case, kind of image and detector."""
@@ -129,12 +87,13 @@ class _View:
         for variant in self.plan.variants:
             tensors, where = self.context.get(variant.scores).tensors, self.where(variant)
             known, fooled = self.known[variant.clean], self.context.get(variant.attacked).tensors["fooled"].tolist()
-            rows += self._lines(self._part(tensors, "noise"), known, "noise", where, None)
-            rows += self._lines(self._part(tensors, "adversarial"), known, "adversarial", where, fooled)
+            noise, made = (part_of(tensors, part, self.labels) for part in ("noise", "adversarial"))
+            rows += self._lines(noise, known, "noise", where, None)
+            rows += self._lines(made, known, "adversarial", where, fooled)
         return rows
 
     def _lines(
-        self, part: _Part, known: _Clean, kind: str, where: dict[str, str], fooled: list[bool] | None
+        self, part: Part, known: Clean, kind: str, where: dict[str, str], fooled: list[bool] | None
     ) -> list[dict[str, Any]]:
         classes = self.data.class_names
         return [
@@ -194,6 +153,7 @@ class _View:
             ),
             "model": model_facts(self.plan.classifier, self.context),
             "adaptive": is_adaptive(self.plan),
+            "followed": list(followed_detectors(self.plan)),
             "checks": weakness_checks(self.plan, self.context),
             "warnings": notes_of(self.data),
             "differs": list(self.plan.differs),

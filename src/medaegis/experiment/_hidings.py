@@ -8,7 +8,9 @@ from medaegis._errors import require
 from medaegis.attack import Projection
 from medaegis.experiment._rivals import RIVALS
 from medaegis.experiment._stages_attack import HIDDEN, AttackChoice, Attacked, ChosenWeights
+from medaegis.experiment._stages_detect import CleanScores
 from medaegis.experiment._stages_model import AdversarialCases, Bank, TrainFeatures
+from medaegis.experiment._white_box import WAYS, white_boxes
 
 if TYPE_CHECKING:
     from medaegis.experiment._hiding import HidingSettings
@@ -19,14 +21,18 @@ RELEASED_WEIGHT = 2.0  # the released code has no factor 1/2
 
 
 def hidings(
-    settings: HidingSettings, choice: AttackChoice, cases: AdversarialCases, features: TrainFeatures
+    settings: HidingSettings,
+    choice: AttackChoice,
+    cases: AdversarialCases,
+    features: TrainFeatures,
+    clean: CleanScores,
 ) -> tuple[Attacked, ...]:
     """One attack without anything, then hidden in every way that the settings name.
 
     Raises:
         InputError: an unknown way of hiding.
     """
-    known = (*HFC_KINDS, *RIVALS)
+    known = (*HFC_KINDS, *RIVALS, *WAYS)
     wrong = [name for name in settings.hiding if name not in known]
     require(not wrong, "hiding", "recipe", f"names among {known}", wrong)
     found = [Attacked(cases, choice, seed=settings.seed)]
@@ -34,6 +40,9 @@ def hidings(
         if name in RIVALS:
             rival = Attacked(cases, choice, seed=settings.seed, rival=name, features=features, label=RIVALS[name])
             found.append(rival)
+        elif name in WAYS:
+            followed = white_boxes((name,), clean)
+            found += [Attacked(cases, choice, seed=settings.seed, followed=f, label=f.label) for f in followed]
         else:
             counts = settings.components if name == "hfc" else settings.components[:1]
             found += [_hfc(settings, name, count, choice, cases, features) for count in counts]

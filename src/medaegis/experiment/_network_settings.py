@@ -23,14 +23,20 @@ def _budget(value: object) -> str:
     return text
 
 
-def _listed(value: object) -> object:
+def listed(value: object) -> object:
+    """One value as a list of it; lists as they are.
+
+    Example:
+        >>> listed("1/256")
+        ('1/256',)
+    """
     return tuple(value) if isinstance(value, list) else value if isinstance(value, tuple) else (value,)
 
 
 Budget = Annotated[str, BeforeValidator(_budget)]
-Budgets = Annotated[tuple[Budget, ...], BeforeValidator(_listed)]
-Counts = Annotated[tuple[Annotated[int, Field(ge=1)], ...], BeforeValidator(_listed)]
-Names = Annotated[tuple[str, ...], BeforeValidator(_listed)]
+Budgets = Annotated[tuple[Budget, ...], BeforeValidator(listed)]
+Counts = Annotated[tuple[Annotated[int, Field(ge=1)], ...], BeforeValidator(listed)]
+Names = Annotated[tuple[str, ...], BeforeValidator(listed)]
 
 
 class NetworkSettings(Settings):

@@ -1,4 +1,4 @@
-"""A finished run as files: table.csv, cases.parquet, pictures, embedding and manifest.json."""
+"""A finished run as files: table.csv, further tables, cases.parquet, pictures, embedding and manifest.json."""
 
 from __future__ import annotations
 
@@ -57,6 +57,9 @@ def write_outputs(out: Path, content: Content, manifest: dict[str, Any]) -> None
     if content.layers:
         layers = pa.Table.from_pylist(content.layers, schema=_LAYERS)
         _atomically(out / "layers.csv", partial(pyarrow.csv.write_csv, layers))
+    for name, lines in content.sheets.items():
+        if lines:
+            _atomically(out / f"{name}.csv", partial(pyarrow.csv.write_csv, pa.Table.from_pylist(lines)))
     if content.embedding:
         points = pa.Table.from_pylist(content.embedding)
         _atomically(out / "embedding.parquet", partial(pyarrow.parquet.write_table, points))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -123,6 +124,15 @@ class ChosenWeights(Stage):
 
 
 @dataclass(frozen=True)
+class Followed(Stage):
+    """An interface: something of the defender's, known in full, that an attack follows down beside its own loss."""
+
+    @abstractmethod
+    def join(self, attack: Attack, context: Context) -> Attack:
+        """The attack that follows this too."""
+
+
+@dataclass(frozen=True)
 class Attacked(Stage):
     """Adversarial images of AdvTest, towards the next class, without or with something that hides them.
 
@@ -137,6 +147,7 @@ class Attacked(Stage):
         rival: a competitor of HFC, a name of `RIVALS`, in place of `bank`.
         features: Train features, which competitors need.
         learning: the part of AdvTrain from which detectors learn, in place of AdvTest.
+        followed: detectors whose own scores the attack follows, in place of `bank`.
     """
 
     cases: AdversarialCases
@@ -149,6 +160,7 @@ class Attacked(Stage):
     rival: str = ""
     features: TrainFeatures | None = None
     learning: DetectorCases | None = None
+    followed: Followed | None = None
     label: str = unkeyed("")
     version: ClassVar[int] = 2  # 2: counts of steps by case
 
@@ -179,16 +191,21 @@ class Attacked(Stage):
     def attack(self, named: NamedAttack, context: Context) -> Attacker:
         """The attack with what hides it."""
         attack, added = self._with_gap(named, context).build(), self._added(context)
-        if self.rival:
-            assert self.features is not None, "a plan gives competitors their features"
+        if self.rival or self.followed is not None:
             assert isinstance(attack, Attack), "every one of PRESETS runs in the loop"
-            return with_rival(attack, self.rival, self.features, context)
+            return self._aimed(attack, context)
         if added is None:
             return attack
         hidden = attack.plus(added)
         return (
             hidden.projecting(self.projection) if isinstance(hidden, Attack) and self.projection != "none" else hidden
         )
+
+    def _aimed(self, attack: Attack, context: Context) -> Attack:
+        if self.followed is not None:
+            return self.followed.join(attack, context)
+        assert self.features is not None, "a plan gives competitors their features"
+        return with_rival(attack, self.rival, self.features, context)
 
     def _with_gap(self, named: NamedAttack, context: Context) -> NamedAttack:
         if self.choice.kappa != "gap" or named.preset != self.choice.preset:

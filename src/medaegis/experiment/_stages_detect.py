@@ -166,12 +166,16 @@ class CleanScores(Stage):
 
     def compute(self, context: Context) -> Result:
         """Score what no detector has seen."""
-        model, fitted = _ready(self, self.cases, context)
+        model, fitted = self.ready(context)
         images = self.features.classifier.split.images.dataset(context)
         tensors: dict[str, Tensor] = {}
         for part, index in (("calibration", self._calibration(context)), ("clean", self.cases.split(context).test)):
             tensors |= _scored(part, model, images.tensor(index), fitted, context)
         return Result(tensors, {})
+
+    def ready(self, context: Context) -> tuple[nn.Module, dict[str, Detector]]:
+        """The network and the fitted detectors by label."""
+        return _ready(self, self.cases, context)
 
     def _calibration(self, context: Context) -> NDArray[np.int64]:
         learning = None if self.learned is None else self.learned.attacked.learning

@@ -12,7 +12,7 @@ from medaegis._errors import require
 from medaegis._types import Tapped
 from medaegis.attack import gradient_sizes
 from medaegis.density import MixtureBank
-from medaegis.detect import KD, MAHA
+from medaegis.detect import make_detector
 from medaegis.experiment._context import Context
 from medaegis.experiment._stage import Result, Stage
 from medaegis.experiment._stages_attack import Attacked
@@ -22,6 +22,7 @@ from medaegis.experiment._weakness import spread
 from medaegis.measure import auc
 from medaegis.models import PENULTIMATE
 
+ALONE = ("KD", "MAHA", "LID")
 AUC = "AUC of {}"
 SHARE = "share of the gradient"
 USED = "components in use"
@@ -32,16 +33,18 @@ class ByLayer(Stage):
     """One attack without and with HFC, layer by layer; a line is a layer's value of one measure for one variant.
 
     Args:
-        features: Train features, on which KD and MAHA are fitted at each layer alone (HFC-23 Fig. 6).
+        features: Train features, on which detectors are fitted at each layer alone (HFC-23 Fig. 6).
         plain: the attack without HFC.
         hidden: the same with it.
         cases: cases on which gradients are compared, taken from the classes in turn.
+        detectors: kinds of those that are fitted at each layer; they learn from normal images alone.
     """
 
     features: TrainFeatures
     plain: Attacked
     hidden: Attacked
     cases: int = 16
+    detectors: tuple[str, ...] = ALONE[:2]
 
     def compute(self, context: Context) -> Result:
         """All lines, layers in the network's order."""
@@ -62,7 +65,7 @@ class ByLayer(Stage):
 
     def _aucs(self, passes: dict[str, Tapped], groups: list[str], context: Context) -> list[dict[str, Any]]:
         layers, labels = self.features.features(context)
-        scores = {variant: _scores(layers, labels, tapped) for variant, tapped in passes.items()}
+        scores = {variant: self._scores(layers, labels, tapped) for variant, tapped in passes.items()}
         found: list[dict[str, Any]] = []
         for detector, layer in scores["clean"]:
             for variant in ("without", "with"):
@@ -70,6 +73,17 @@ class ByLayer(Stage):
                 area = auc(*pair, groups=groups * 2)
                 ends = {"value": 100 * area.value, "low": 100 * area.low, "high": 100 * area.high}
                 found.append(_line(AUC.format(detector), layer, variant, **ends))
+        return found
+
+    def _scores(self, layers: dict[str, Tensor], labels: Tensor, tapped: Tapped) -> dict[tuple[str, str], Tensor]:
+        """Scores (n,) of detectors fitted on each layer alone, by detector and layer."""
+        predicted, found = tapped.logits.argmax(dim=1), dict[tuple[str, str], Tensor]()
+        alone = {layer: z for layer, z in layers.items() if layer != PENULTIMATE}
+        require(bool(alone), "layers", "ByLayer", "at least one activation", list(layers))
+        for kind in self.detectors:
+            for layer, z in alone.items():
+                fitted = make_detector(kind, layers=[layer]).fit({layer: z}, labels)
+                found[kind, layer] = fitted.score({layer: tapped.features[layer]}, predicted).double()
         return found
 
     def _shares(
@@ -106,18 +120,6 @@ class ByLayer(Stage):
                 counts = [_effective(mixtures[c].nearest(z[side == c].double()).component) for c in mixtures]
                 found.append(_line(USED, layer, variant, value=sum(counts) / len(counts)))
         return found
-
-
-def _scores(layers: dict[str, Tensor], labels: Tensor, tapped: Tapped) -> dict[tuple[str, str], Tensor]:
-    """Scores (n,) of KD and MAHA fitted on each layer alone, by detector and layer."""
-    predicted, found = tapped.logits.argmax(dim=1), dict[tuple[str, str], Tensor]()
-    for detector in (KD, MAHA):
-        for layer, z in layers.items():
-            if layer != PENULTIMATE:
-                fitted = detector(layers=[layer]).fit({layer: z}, labels)
-                found[detector.__name__, layer] = fitted.score({layer: tapped.features[layer]}, predicted).double()
-    require(bool(found), "layers", "ByLayer", "at least one activation", list(layers))
-    return found
 
 
 def _effective(component: Tensor) -> float:

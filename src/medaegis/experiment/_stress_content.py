@@ -98,7 +98,7 @@ def stress_checks(plan: StressPlan, context: Context) -> list[Check]:
             "they began; at most 1 % may miss.",
         ),
         _more_budget(plan, context),
-        adaptive_check((), False),
+        adaptive_check((), ()),
     ]
 
 

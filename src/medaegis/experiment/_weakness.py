@@ -160,24 +160,30 @@ def reaches_all(name: str, outcomes: Sequence[tuple[str, Outcome]]) -> Check:
     return Check(name, counts[-1] == n and not falls, f"Cases fooled by budget: {listed}; {rule}.")
 
 
-def adaptive_check(detectors: Sequence[str], adaptive: bool) -> Check:
-    """A report on detectors needs an attack that was made to deceive them.
+def adaptive_check(detectors: Sequence[str], followed: Sequence[str]) -> Check:
+    """A report on detectors needs an attack that knew each of them and followed its score.
+
+    Args:
+        detectors: that are reported.
+        followed: those that a white-box attack followed.
 
     Example:
-        >>> adaptive_check(("KD",), False).passed
+        >>> adaptive_check(("KD",), ()).passed
         False
     """
-    name = "An attack aims at the detectors"
+    name = "An attack follows each detector"
     if not detectors:
         why = (
             "no detector or defence is reported here. If the network itself cleans its input or rejects images, "
             "this attack is non-adaptive: it follows the network's own gradient and nothing else"
         )
         return not_run(name, why)
-    listed = ", ".join(detectors)
-    if adaptive:
-        return Check(name, True, f"{listed}: an attack that hides from detectors was run; a stronger one may exist.")
-    return Check(name, False, f"Non-adaptive: {listed} are reported, and no attack was made to deceive them.")
+    missed = [label for label in detectors if label not in followed]
+    if not missed:
+        listed = ", ".join(detectors)
+        return Check(name, True, f"{listed}: each was followed by a white-box attack; a stronger one may exist.")
+    text = f"Non-adaptive for {', '.join(missed)}: no attack knew them in full and followed their scores."
+    return Check(name, False, f"{text} Run it with --set hiding=hfc,white-box.")
 
 
 def spread(labels: NDArray[np.int64], n: int) -> NDArray[np.int64]:

@@ -11,8 +11,8 @@ TERMS = {
     "an 8-bit image.",
     "HFC": "Hierarchical feature constraint (HFC-21, equations 5 to 7): an addition to an attack that also pulls the "
     "features inside the network, layer by layer, towards those of normal images, to slip past detectors.",
-    "Adaptive": "An evaluation is adaptive if at least one attack was made to deceive the detectors as well as the "
-    "classifier. Without one, results say little about an attacker who knows of the detectors.",
+    "Adaptive": "An evaluation of a detector is adaptive if an attack knew the detector in full and followed its score "
+    "as well as the classifier's (white-box). Without one, results say little about an attacker who knows of it.",
     "Noise (control)": "Random changes of the size of the budget. A good detector does not take them for attacks.",
     "Detector": "A program that gives an image a score; the higher, the more it looks attacked.",
     "Threshold": "The score from which a detector flags an image; set so that 90 % of clean images pass.",
@@ -53,6 +53,8 @@ METRICS = {
     "similarity of attacks": "Mean cosine between the changes of the penultimate features that two attacks make on the "
     "same case, in hundredths: 100 is the same direction.",
     "similarity of iterations": "The same between two moments of one attack, named by their number of steps.",
+    "AUC, successful": "AUC counting only the attacked images that fool the classifier.",
+    "AUC, failed": "AUC counting only the attacked images that do not fool the classifier.",
     "undetected": "The share of attacked cases that succeed in full: the classifier decides wrongly and the detector, "
     "at its threshold, stays silent. High is bad for the defender.",
 }

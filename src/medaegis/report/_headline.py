@@ -19,6 +19,7 @@ from medaegis.report._tables import (
     unique,
     variants_of,
 )
+from medaegis.report._unnoticed import unnoticed
 
 GUESSING = 50.0  # the AUC, in percent, of a detector that knows nothing
 COUNT_WORDS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
@@ -66,12 +67,14 @@ def _told(table: Sequence[Row]) -> tuple[Scope, ...]:
 def _finding(table: Sequence[Row], scope: Scope) -> Finding:
     variants = variants_of(table, scope)
     title = f"{scope.attack} {_reach(scope)} ({scope.dataset}, {scope.model})"
+    success, past = _success(table, scope, variants[0]), unnoticed(table, scope, _reach(scope))
     sentences = [
+        success if past else "",
         _other_success(table, scope, variants),
         _stored(table, scope),
         *_detector_sentences(table, scope, variants),
     ]
-    return Finding(title, _success(table, scope, variants[0]), tuple(s for s in sentences if s))
+    return Finding(title, past or success, tuple(s for s in sentences if s))
 
 
 def _reach(scope: Scope) -> str:

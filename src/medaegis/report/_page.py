@@ -12,6 +12,7 @@ from typing import Any, cast
 
 from markupsafe import Markup
 
+from medaegis.report._crossed import crossings, difference_grid
 from medaegis.report._curves import curve_findings, success_curves
 from medaegis.report._direction import direction_study
 from medaegis.report._glossary import DETECTORS, glossary
@@ -21,9 +22,11 @@ from medaegis.report._lesions import lesion_findings, lesion_glossary, lesion_gr
 from medaegis.report._panels import embedding_map, histogram_groups, roc_groups
 from medaegis.report._pictures import show
 from medaegis.report._read import RunFolder, read_run
+from medaegis.report._seeds import seeds_grid
 from medaegis.report._stress import stress_study
 from medaegis.report._study import Study
-from medaegis.report._tables import blocks, cell, unique
+from medaegis.report._tables import blocks, cell, scopes, unique
+from medaegis.report._unnoticed import white_box_grid
 
 TEMPLATES = "templates"
 MONTHS = (
@@ -91,6 +94,12 @@ def _context(run: RunFolder) -> dict[str, Any]:
         "findings": lesion_findings(table) if lesions else _findings(run, study, curved=curves is not None),
         "other_attacks": other_attacks(table) if plain_page else (),
         "blocks": blocks(table) if plain_page else (),
+        "white_boxes": {scope: white_box_grid(table, scope) for scope in scopes(table)},
+        "differences": {scope: difference_grid(run.differences, scope) for scope in scopes(table)},
+        "seeds": {scope: seeds_grid(table, run.by_seed, scope) for scope in scopes(table)},
+        "first_seed": next(iter(run.by_seed), None),
+        "crossings": crossings(run.matrix),
+        "unfollowed": [name for name in detectors if name not in run.manifest.followed],
         "curves": curves,
         "lesions": lesions,
         "study": study,

@@ -86,7 +86,8 @@ class _View:
     def auc(self, variant: str) -> Row | None:
         if len({(r.dataset, r.model) for r in self.run.table}) > 1:
             return None  # the scores do not say whose they are
-        return lookup(self.run.table, self.scope, "AUC", self.detector, variant)
+        drawn = next(iter(self.run.by_seed.values()), self.run.table)  # stored scores are the first seed's
+        return lookup(drawn, self.scope, "AUC", self.detector, variant)
 
     def _scope_mask(self) -> NDArray[np.bool_]:
         cases = self.run.cases

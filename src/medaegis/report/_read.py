@@ -19,6 +19,9 @@ Floats = NDArray[np.float64]
 
 TABLE_TEXT = ("dataset", "model", "attack", "eps", "hfc", "detector", "metric")
 TABLE_NUMBERS = ("value", "ci_low", "ci_high", "n", "published")
+MATRIX_TEXT = ("detector", "eps", "learned", "attack", "hfc", "metric")
+MATRIX_NUMBERS = ("value", "low", "high", "n")
+DIFFERENCES_TEXT, DIFFERENCES_NUMBERS = ("attack", "eps", "hfc", "first", "second"), ("value", "low", "high", "p", "n")
 LAYERS_TEXT, LAYERS_NUMBERS = ("measure", "layer", "variant"), ("value", "low", "high")
 CASES_TEXT = ("case", "attack", "eps", "hfc", "kind", "detector")
 CASES_NUMBERS = ("fooled", "score", "threshold")
@@ -79,8 +82,9 @@ class Check:
 class Manifest:
     """manifest.json.
 
-    `adaptive` is None where no detector is reported; `scored` says which attacked cases the stored AUC counts ("all" or
-    "fooled"), `scores` whether cases.parquet holds detectors' scores at all.
+    `adaptive` is None where no detector is reported; `followed` are the detectors that a white-box attack followed;
+    `scored` says which attacked cases the stored AUC counts ("all" or "fooled"), `scores` whether cases.parquet holds
+    detectors' scores at all.
     """
 
     title: str
@@ -108,6 +112,7 @@ class Manifest:
     paper: str | None = None
     scored: str = "all"
     scores: bool = True
+    followed: list[str] = field(default_factory=list[str])
 
 
 @dataclass(frozen=True)
@@ -204,6 +209,38 @@ class LayerLine:
     high: float
 
 
+@dataclass(frozen=True)
+class MatrixLine:
+    """One line of matrix.csv: a detector that learned from one attack, tested on another; percent."""
+
+    detector: str
+    eps: str
+    learned: str
+    attack: str
+    hfc: str
+    metric: str
+    value: float
+    low: float
+    high: float
+    n: float
+
+
+@dataclass(frozen=True)
+class DifferenceLine:
+    """One line of differences.csv: the AUC of `first` less that of `second`, in points, and DeLong's p."""
+
+    attack: str
+    eps: str
+    hfc: str
+    first: str
+    second: str
+    value: float
+    low: float
+    high: float
+    p: float
+    n: float
+
+
 @dataclass(frozen=True, eq=False)
 class RunFolder:
     """Everything that a report draws from."""
@@ -215,6 +252,9 @@ class RunFolder:
     embedding: Embedding | None
     layers: tuple[LayerLine, ...] = ()
     channels: Embedding | None = None
+    matrix: tuple[MatrixLine, ...] = ()
+    differences: tuple[DifferenceLine, ...] = ()
+    by_seed: dict[int, tuple[Row, ...]] = field(default_factory=dict[int, tuple[Row, ...]])
 
 
 def read_run(run_dir: Path) -> RunFolder:
@@ -235,15 +275,18 @@ def read_run(run_dir: Path) -> RunFolder:
     """
     if not run_dir.is_dir():
         raise DataError(f"The run folder {run_dir} does not exist. Give the folder that `medaegis run` printed.")
-    manifest = _read_json(run_dir / "manifest.json", Manifest)
+    manifest, seeds = _read_json(run_dir / "manifest.json", Manifest), run_dir / "seeds.csv"
     return RunFolder(
         manifest=manifest,
         table=_read_table(run_dir / "table.csv"),
         cases=_read_cases(run_dir / "cases.parquet") if manifest.scores else _no_cases(),
         gallery=_read_gallery(run_dir),
         embedding=_read_embedding(run_dir / "embedding.parquet"),
-        layers=_read_layers(run_dir / "layers.csv"),
+        layers=_read_lines(run_dir / "layers.csv", LayerLine, LAYERS_TEXT, LAYERS_NUMBERS),
         channels=_read_embedding(run_dir / "channels.parquet"),
+        matrix=_read_lines(run_dir / "matrix.csv", MatrixLine, MATRIX_TEXT, MATRIX_NUMBERS),
+        differences=_read_lines(run_dir / "differences.csv", DifferenceLine, DIFFERENCES_TEXT, DIFFERENCES_NUMBERS),
+        by_seed=_read_seeds(seeds) if seeds.exists() else {},
     )
 
 
@@ -270,6 +313,14 @@ def _read_json(path: Path, form: type[T]) -> T:
         raise _bad(path, f"cannot be read as JSON ({error})") from error
 
 
+def _read_seeds(path: Path) -> dict[int, tuple[Row, ...]]:
+    found: dict[int, tuple[Row, ...]] = {}
+    for line in _read_csv(path, TABLE_TEXT, (*TABLE_NUMBERS, "seed")):
+        seed = int(line["seed"])
+        found[seed] = (*found.get(seed, ()), _row(line))
+    return found
+
+
 def _read_table(path: Path) -> tuple[Row, ...]:
     lines = _read_csv(path, TABLE_TEXT, TABLE_NUMBERS)
     if not lines:
@@ -277,9 +328,9 @@ def _read_table(path: Path) -> tuple[Row, ...]:
     return tuple(_row(line) for line in lines)
 
 
-def _read_layers(path: Path) -> tuple[LayerLine, ...]:
-    lines = _read_csv(path, LAYERS_TEXT, LAYERS_NUMBERS) if path.exists() else []
-    return tuple(LayerLine(**_fields(line, LAYERS_TEXT, LAYERS_NUMBERS)) for line in lines)
+def _read_lines(path: Path, form: type[T], texts: Sequence[str], numbers: Sequence[str]) -> tuple[T, ...]:
+    lines = _read_csv(path, texts, numbers) if path.exists() else []
+    return tuple(form(**_fields(line, texts, numbers)) for line in lines)
 
 
 def _read_csv(path: Path, texts: Sequence[str], numbers: Sequence[str]) -> list[dict[str, Any]]:

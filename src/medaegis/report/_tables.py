@@ -70,13 +70,14 @@ class Block:
     """All numbers of one attack and budget: the classifier, the detectors, and what else was measured.
 
     `parts` are the success by class and after storage, and the sizes of the change; empty where not measured.
-    `comparison` has a line for every way of hiding, where there are more than two.
+    `comparison` has a line for every way of hiding, where there are more than two, white-box attacks left out.
     """
 
     scope: Scope
     classifier: Grid
     detectors: Grid
     further: Grid
+    by_success: Grid
     parts: tuple[Grid, ...] = ()
     comparison: Grid | None = None
 
@@ -216,12 +217,14 @@ def _block(table: Sequence[Row], scope: Scope) -> Block:
     variants = variants_of(table, scope)
     main = tuple(Column(metric, variants) for metric in ("AUC", "TPR@90"))
     further = (Column("TNR achieved", ("",)), Column("AUC vs clean+noise", variants), Column("undetected", variants))
+    by_success = (Column("AUC, successful", variants), Column("AUC, failed", variants))
     names = detectors_of(table, scope)
     return Block(
         scope,
         classifier=_classifier(table, scope, variants),
         detectors=Grid("Detector", main, tuple(_line(table, scope, main, name) for name in names)),
         further=_measured(Grid("Detector", further, tuple(_line(table, scope, further, name) for name in names))),
+        by_success=_measured(Grid("Detector", by_success, tuple(_line(table, scope, by_success, n) for n in names))),
         parts=_parts(table, scope),
         comparison=_comparison(table, scope),
     )
@@ -229,6 +232,7 @@ def _block(table: Sequence[Row], scope: Scope) -> Block:
 
 def _comparison(table: Sequence[Row], scope: Scope) -> Grid | None:
     ways = unique(r.hfc for r in table if r.attack and r.hfc and _belongs(r, scope))
+    ways = tuple(way for way in ways if not way.startswith("white-box "))
     if len(ways) < 3:
         return None
     measured = [("", SUCCESS), *((name, m) for name in detectors_of(table, scope) for m in ("AUC", "TPR@90"))]

@@ -21,6 +21,7 @@ from medaegis.report._tables import (
     success_metrics,
     variants_of,
 )
+from medaegis.report._unnoticed import follows, ways_of
 
 SHOWN = ("AUC", "TPR@90", "undetected")
 
@@ -77,4 +78,14 @@ def _block(table: Sequence[Row], scope: Scope) -> list[str]:
         for metric in SHOWN:
             rows = [lookup(table, scope, metric, detector, variant) for variant in variants]
             lines.append("  " + f"{detector} {metric}".ljust(20) + "".join(figure(row).ljust(40) for row in rows))
-    return [line.rstrip() for line in lines]
+    return [line.rstrip() for line in (*lines, *_white_box(table, scope))]
+
+
+def _white_box(table: Sequence[Row], scope: Scope) -> list[str]:
+    """How far a white-box attack on each detector gets."""
+    return [
+        f"  {way} (an attacker who knows {name} in full): undetected {figure(row)}"
+        for way in ways_of(table, scope)
+        for name in detectors_of(table, scope)
+        if follows(way, name) and (row := lookup(table, scope, "undetected", name, way))
+    ]
