@@ -241,3 +241,65 @@ def test_ways_of_hiding(tmp_path: Path, name: str) -> None:
     page = (tmp_path / "report.html").read_text()
     assert ("Way of hiding" in page) == (len(HIDINGS[name]) > 2)
     assert "Layer by layer" in page
+
+
+def key(row: dict) -> tuple[str, ...]:
+    return tuple(row[name] for name in ("attack", "eps", "hfc", "detector", "metric"))
+
+
+def test_matrix_of_attacks(tmp_path: Path) -> None:
+    """Detectors tested on the attack that they learned from are those of the table; on another one they are not."""
+    run_recipe(find_recipe("detectors-chest-xray"), out=tmp_path, tiny=True, changes={"attack": ["bim", "cw_linf"]})
+    rows = {key(row): row["value"] for row in pyarrow.csv.read_csv(tmp_path / "table.csv").to_pylist()}
+    lines = pyarrow.csv.read_csv(tmp_path / "matrix.csv").to_pylist()
+    assert {line["detector"] for line in lines} == {"MAHA", "LID", "SVM", "DNN"}
+    crossed = {(line["learned"], line["attack"]) for line in lines}
+    assert len(crossed) == 4
+    assert len(lines) == 4 * 4 * 2 * 3  # detectors, pairs of attacks, ways of hiding, metrics
+    same = [line for line in lines if line["learned"] == line["attack"]]
+    assert all(line["value"] == rows[key(line)] for line in same)
+    other = [line["value"] - rows[key(line)] for line in lines if line["learned"] != line["attack"]]
+    assert any(other)
+    layers = pyarrow.csv.read_csv(tmp_path / "layers.csv").to_pylist()
+    assert {"AUC of KD", "AUC of MAHA", "AUC of LID"} <= {line["measure"] for line in layers}
+    page = (tmp_path / "report.html").read_text()
+    assert "learned from CW-Linf" in page
+    assert "Non-adaptive for KD, MAHA, LID, SVM, DNN, BU." in page
+
+
+def test_white_box(tmp_path: Path) -> None:
+    """An attack that follows a detector gets past this one at least as often as one that follows nothing."""
+    run_recipe(find_recipe("white-box-chest-xray"), out=tmp_path, tiny=True)
+    rows = {key(row): row["value"] for row in pyarrow.csv.read_csv(tmp_path / "table.csv").to_pylist()}
+    for name in ("KD", "MAHA", "LID", "SVM", "DNN", "BU"):
+        found = [rows["PGD", "8/256", way, name, "undetected"] for way in ("without", f"white-box {name}")]
+        assert found[1] >= found[0]
+        assert found[1] > 0
+    manifest = json.loads((tmp_path / "manifest.json").read_text())
+    assert manifest["followed"] == ["KD", "MAHA", "LID", "SVM", "DNN", "BU"]
+    assert {c["name"]: c["passed"] for c in manifest["checks"]}["An attack follows each detector"] is True
+    page = (tmp_path / "report.html").read_text()
+    assert "Non-adaptive" not in page
+    assert "White-box attacks on each detector" in page
+    assert "white-box KD (an attacker who knows KD in full): undetected" in text_table(tmp_path)
+
+
+def test_several_seeds(tmp_path: Path) -> None:
+    """The table is the mean over seeds, its intervals hold every seed's own, and each seed is an experiment alone."""
+    recipe = find_recipe("seeds-chest-xray")
+    run_recipe(recipe, out=tmp_path, tiny=True)
+    rows = {key(row): row for row in pyarrow.csv.read_csv(tmp_path / "table.csv").to_pylist()}
+    lines = pyarrow.csv.read_csv(tmp_path / "seeds.csv").to_pylist()
+    assert {line["seed"] for line in lines} == {0, 1}
+    for place, row in rows.items():
+        own = [line for line in lines if key(line) == place and line["n"]]
+        if own:
+            assert row["value"] == pytest.approx(sum(line["value"] for line in own) / len(own))
+            assert row["ci_low"] == min(line["ci_low"] for line in own)
+            assert row["n"] == sum(line["n"] for line in own)
+    clean = [line["value"] for line in lines if line["metric"] == "clean AUC"]
+    assert clean[0] != clean[1]  # another split and another training
+    page = (tmp_path / "report.html").read_text()
+    assert "Seed by seed" in page
+    assert "the table has another value" not in page
+    assert run_recipe(recipe, out=tmp_path, tiny=True).computed == 0
