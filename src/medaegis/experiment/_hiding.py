@@ -13,6 +13,7 @@ from pydantic import Field
 from medaegis._errors import require
 from medaegis.experiment._content import Content
 from medaegis.experiment._context import Context
+from medaegis.experiment._hiding_released import released_stages
 from medaegis.experiment._hidings import hidings
 from medaegis.experiment._named_attack import comparisons
 from medaegis.experiment._network_settings import Budgets, Counts, Names, NetworkSettings, classifier_stage
@@ -51,6 +52,7 @@ class HidingSettings(NetworkSettings):
     detectors: Names = Field(("KD", "MAHA"), description="kinds; LID:logistic weighs layers by what an attack shows")
     bandwidth: float | Literal["median", "likelihood"] = Field("likelihood", description="of KD")
     checks: int = Field(CASES, ge=0, description="cases of the extra runs that check the attack's strength; 0: none")
+    reference: Literal["", "hfc-2021"] | None = Field(None, description="hfc-2021 adds the released code's detectors")
 
 
 @dataclass(frozen=True)
@@ -99,7 +101,7 @@ class HidingPlan:
         """What must be computed."""
         layers = () if self.by_layer is None else (self.by_layer,)
         scores = [stage for v in self.variants for stage in (v.clean, v.scores)]
-        return (*dict.fromkeys(scores), self.embedding, *layers, *self.probes)
+        return (*dict.fromkeys(scores), *released_stages(self).values(), self.embedding, *layers, *self.probes)
 
     @property
     def shown(self) -> tuple[Variant, ...]:

@@ -14,6 +14,7 @@ from medaegis.experiment._content import Content, Gallery, GalleryColumn, Row, p
 from medaegis.experiment._context import Context
 from medaegis.experiment._facts import data_facts, estimates, model_facts, notes_of, split_facts
 from medaegis.experiment._hiding_checks import is_adaptive, weakness_checks
+from medaegis.experiment._hiding_released import released_rows
 from medaegis.measure import Estimate, auc, share, threshold_at, tpr_at_tnr
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ def hiding_content(plan: HidingPlan, context: Context) -> Content:
     rows = [*view.classifier_rows()]
     for variant in plan.variants:
         rows += view.variant_rows(variant)
+        rows += released_rows(plan, variant, context, view.groups)
     layers = [] if plan.by_layer is None else context.get(plan.by_layer).info["lines"]
     return Content(rows, view.case_rows(), view.facts(), view.gallery(), view.embedding(), layers=layers)
 
