@@ -9,7 +9,8 @@ import pyarrow.csv
 import pytest
 
 from medaegis import InputError
-from medaegis.experiment import find_recipe, run_recipe
+from medaegis.experiment import Context, Store, find_recipe, run_recipe
+from medaegis.experiment._stages_released import ReleasedScores
 
 METRICS = {"AUC, hfc-2021", "TPR@90, hfc-2021"}
 
@@ -42,6 +43,22 @@ def test_six_detectors(tmp_path: Path) -> None:
     assert {row["n"] for row in added if row["hfc"] == "with"} == {fooled}
     assert "hfc-2021" in (tmp_path / "report.html").read_text()
     assert run_recipe(recipe, out=tmp_path, tiny=True, changes={"reference": "hfc-2021"}).computed == 0
+    # the threshold stands at the scores of the very clean cases that are scored
+    plan = recipe.plan(recipe.with_changes({"reference": "hfc-2021"}, tiny=True))
+    stages = {stage.attacked.hides: stage for stage in plan.stages if isinstance(stage, ReleasedScores)}
+    tensors = Context(Store(tmp_path / "stages")).get(stages["without"]).tensors
+    for kind in detectors:
+        clean, adversarial = tensors[f"clean.{kind}"], tensors[f"adversarial.{kind}"]
+        by_hand = 100 * float((adversarial > clean.quantile(0.9)).double().mean())
+        assert known["without", kind, "TPR@90, hfc-2021"]["value"] == pytest.approx(by_hand)
+
+
+def test_mode_off_is_the_default_and_adds_no_stage() -> None:
+    recipe = find_recipe("detectors-chest-xray")
+    off, on = (recipe.plan(recipe.with_changes(changes, tiny=True)) for changes in ({}, {"reference": "hfc-2021"}))
+    keys = [[stage.key for stage in plan.stages if not isinstance(stage, ReleasedScores)] for plan in (off, on)]
+    assert keys[0] == keys[1]
+    assert len(off.stages) == len(keys[0])
 
 
 def test_detectors_that_the_released_code_lacks_have_no_such_row(tmp_path: Path) -> None:

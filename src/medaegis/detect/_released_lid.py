@@ -8,6 +8,7 @@ from torch import Tensor
 from medaegis._errors import require
 from medaegis._types import Features, PerCase, Tapped
 from medaegis.density import squared_distances
+from medaegis.density._kernel import copy_distance
 from medaegis.density._lid import FLAT
 from medaegis.detect._released_data import LayerScores, ReleasedData, ReleasedScores, layer_of
 from medaegis.detect._released_regression import regress_layers
@@ -37,7 +38,8 @@ def batch_lid(queries: Features, batch: Features, *, neighbours: int = NEIGHBOUR
     """
     require(len(batch) >= 3, "batch", "batch_lid", "of at least three cases", len(batch))
     k = min(neighbours, len(batch) - 1)
-    near = squared_distances(queries, batch).sqrt().sort(dim=1).values
+    squared = squared_distances(queries, batch)
+    near = squared.masked_fill(squared <= copy_distance(batch), 0.0).sqrt().sort(dim=1).values
     own = torch.ones(len(near), dtype=torch.bool) if drop else near[:, 0] == 0
     near = torch.where(own[:, None], near[:, 1 : k + 1], near[:, :k])
     ratios = (near / near[:, -1:]).log().mean(dim=1)

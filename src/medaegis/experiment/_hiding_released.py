@@ -12,7 +12,7 @@ from medaegis.experiment._context import Context
 from medaegis.experiment._stages_attack import PLAIN, Attacked
 from medaegis.experiment._stages_model import DetectorCases
 from medaegis.experiment._stages_released import ReleasedScores, stepped
-from medaegis.measure import auc, tpr_at_tnr
+from medaegis.measure import Estimate, auc, tpr_at_tnr
 
 if TYPE_CHECKING:
     from medaegis.experiment._hiding import HidingPlan, Variant
@@ -66,14 +66,14 @@ def released_rows(plan: HidingPlan, variant: Variant, context: Context, groups: 
             "AUC": auc(clean, adversarial, groups=[*groups, *some]),
             "TPR@90": tpr_at_tnr(clean, adversarial, tnr=TNR, groups=some),
         }
-        rows += [_row(plan, variant, label, name, percent(figure)) for name, figure in figures.items()]
+        rows += [_row(plan, variant, label, name, figure) for name, figure in figures.items()]
     return rows
 
 
-def _row(plan: HidingPlan, variant: Variant, label: str, metric: str, figure: dict[str, float]) -> Row:
+def _row(plan: HidingPlan, variant: Variant, label: str, metric: str, figure: Estimate) -> Row:
     choice, hfc = variant.attacked.choice, variant.attacked.hides
     short = (choice.eps, hfc, label, metric)
     published = plan.published.get((choice.shown, *short), plan.published.get(short))
     where = {"attack": choice.shown, "eps": choice.eps, "hfc": hfc, "detector": label}
     named = {"dataset": plan.dataset, "model": plan.settings.model, "metric": f"{metric}, {REFERENCE}", **where}
-    return Row(**named, published=published, **figure)
+    return Row(**named, published=published, **percent(figure))

@@ -11,6 +11,7 @@ from medaegis.report._read import Row
 VARIANT_LABELS = {"without": "without HFC", "with": "with HFC", "": "attack"}
 CLEAN_METRICS = ("clean accuracy", "clean AUC")
 SUCCESS = "Adv. Acc"
+FURTHER = ("AUC vs clean+noise", "undetected", "AUC, hfc-2021", "TPR@90, hfc-2021")
 SIZES = ("mean Linf", "mean RMS", "mean L2")
 
 
@@ -215,7 +216,7 @@ def blocks(table: Sequence[Row]) -> tuple[Block, ...]:
 def _block(table: Sequence[Row], scope: Scope) -> Block:
     variants = variants_of(table, scope)
     main = tuple(Column(metric, variants) for metric in ("AUC", "TPR@90"))
-    further = (Column("TNR achieved", ("",)), Column("AUC vs clean+noise", variants), Column("undetected", variants))
+    further = (Column("TNR achieved", ("",)), *(Column(metric, variants) for metric in FURTHER))
     names = detectors_of(table, scope)
     return Block(
         scope,
