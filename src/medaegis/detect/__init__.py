@@ -18,6 +18,9 @@ from medaegis.detect._lid import LID
 from medaegis.detect._maha import MAHA
 from medaegis.detect._mvg import MVG
 from medaegis.detect._names import DetectorWarning, find_detectors, make_detector
+from medaegis.detect._released import RELEASED, released_scores
+from medaegis.detect._released_data import LayerScores, ReleasedData, ReleasedScores
+from medaegis.detect._released_maha import stepped_distances, unshrunk_gaussians
 from medaegis.detect._svm import SVM
 
 __all__ = [
@@ -28,6 +31,7 @@ __all__ = [
     "LID",
     "MAHA",
     "MVG",
+    "RELEASED",
     "SVM",
     "AnyFeatures",
     "Combined",
@@ -38,7 +42,10 @@ __all__ = [
     "Evading",
     "Examples",
     "HFCScore",
+    "LayerScores",
     "OutlierEstimator",
+    "ReleasedData",
+    "ReleasedScores",
     "by_layer",
     "check_detector",
     "detector_checks",
@@ -47,5 +54,8 @@ __all__ = [
     "find_detectors",
     "guard",
     "make_detector",
+    "released_scores",
+    "stepped_distances",
     "to_score",
+    "unshrunk_gaussians",
 ]

@@ -13,6 +13,7 @@ from pydantic import Field
 from medaegis._errors import require
 from medaegis.experiment._content import Content
 from medaegis.experiment._context import Context
+from medaegis.experiment._hiding_released import released_stages
 from medaegis.experiment._hidings import hidings
 from medaegis.experiment._matrix import Crossed, crossings
 from medaegis.experiment._named_attack import comparisons
@@ -53,6 +54,7 @@ class HidingSettings(NetworkSettings):
     bandwidth: float | Literal["median", "likelihood"] = Field("likelihood", description="of KD")
     matrix: bool = Field(False, description="whether detectors that learn from one attack are tested on all others too")
     checks: int = Field(CASES, ge=0, description="cases of the extra runs that check the attack's strength; 0: none")
+    reference: Literal["", "hfc-2021"] | None = Field(None, description="hfc-2021 adds the released code's detectors")
 
 
 @dataclass(frozen=True)
@@ -102,7 +104,8 @@ class HidingPlan:
         layers = () if self.by_layer is None else (self.by_layer,)
         scores = [stage for v in self.variants for stage in (v.clean, v.scores)]
         scores += [stage for one in self.crossed for stage in (one.clean, one.scores)]
-        return (*dict.fromkeys(scores), self.embedding, *layers, *self.probes)
+        released = released_stages(self).values()
+        return (*dict.fromkeys(scores), *released, self.embedding, *layers, *self.probes)
 
     @property
     def crossed(self) -> tuple[Crossed, ...]:

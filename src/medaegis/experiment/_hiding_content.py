@@ -15,6 +15,7 @@ from medaegis.experiment._detection import Clean, Part, attack_of, clean_of, fig
 from medaegis.experiment._differences import differences
 from medaegis.experiment._facts import data_facts, estimates, model_facts, notes_of, split_facts
 from medaegis.experiment._hiding_checks import followed_detectors, is_adaptive, weakness_checks
+from medaegis.experiment._hiding_released import released_rows
 from medaegis.experiment._matrix import matrix_lines
 from medaegis.measure import Estimate, share
 
@@ -31,6 +32,7 @@ def hiding_content(plan: HidingPlan, context: Context) -> Content:
     rows = [*view.classifier_rows()]
     for variant in plan.variants:
         rows += view.variant_rows(variant)
+        rows += released_rows(plan, variant, context, view.groups)
     layers = [] if plan.by_layer is None else context.get(plan.by_layer).info["lines"]
     sheets = {
         "matrix": matrix_lines(plan.crossed, view.groups, context),

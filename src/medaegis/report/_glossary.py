@@ -33,6 +33,9 @@ METRICS = {
     "random clean one. 100 is perfect, 50 is guessing; below 50, attacked images look more normal than clean ones.",
     "TPR@90": "The share of attacked images that the detector catches when it lets 90 % of clean images pass "
     "(threshold at the 90th percentile of the clean scores).",
+    "AUC, hfc-2021": "AUC under the choices of the code released with HFC-21 (the reference mode), for comparison with "
+    "published figures only; hidden attacks by their successful examples alone. See docs/reference-mode.md.",
+    "TPR@90, hfc-2021": "TPR@90 likewise, with the threshold at the clean scores of the test itself.",
     "Adv. Acc": "How often the attack succeeds on the classifier: the share of attacked cases that get the class that "
     "the attacker wants, or, where no class was wanted, any wrong one. High is bad for the classifier.",
     "mean Linf": "The largest change of a pixel, averaged over cases, in percent of the range from black to white.",

@@ -11,6 +11,11 @@ from medaegis.report._read import Row
 VARIANT_LABELS = {"without": "without HFC", "with": "with HFC", "": "attack"}
 CLEAN_METRICS = ("clean accuracy", "clean AUC")
 SUCCESS = "Adv. Acc"
+FURTHER = ("AUC vs clean+noise", "undetected")
+MORE = {
+    "Attacked images that fool the classifier, and those that do not": ("AUC, successful", "AUC, failed"),
+    "With the choices of the released code (hfc-2021)": ("AUC, hfc-2021", "TPR@90, hfc-2021"),
+}
 SIZES = ("mean Linf", "mean RMS", "mean L2")
 
 
@@ -70,6 +75,7 @@ class Block:
     """All numbers of one attack and budget: the classifier, the detectors, and what else was measured.
 
     `parts` are the success by class and after storage, and the sizes of the change; empty where not measured.
+    `more` are further grids of the detectors by title.
     `comparison` has a line for every way of hiding, where there are more than two, white-box attacks left out.
     """
 
@@ -77,7 +83,7 @@ class Block:
     classifier: Grid
     detectors: Grid
     further: Grid
-    by_success: Grid
+    more: dict[str, Grid]
     parts: tuple[Grid, ...] = ()
     comparison: Grid | None = None
 
@@ -216,15 +222,19 @@ def blocks(table: Sequence[Row]) -> tuple[Block, ...]:
 def _block(table: Sequence[Row], scope: Scope) -> Block:
     variants = variants_of(table, scope)
     main = tuple(Column(metric, variants) for metric in ("AUC", "TPR@90"))
-    further = (Column("TNR achieved", ("",)), Column("AUC vs clean+noise", variants), Column("undetected", variants))
-    by_success = (Column("AUC, successful", variants), Column("AUC, failed", variants))
+    further = (Column("TNR achieved", ("",)), *(Column(metric, variants) for metric in FURTHER))
     names = detectors_of(table, scope)
+
+    def grid(columns: tuple[Column, ...]) -> Grid:
+        return Grid("Detector", columns, tuple(_line(table, scope, columns, name) for name in names))
+
+    more = {title: _measured(grid(tuple(Column(m, variants) for m in metrics))) for title, metrics in MORE.items()}
     return Block(
         scope,
         classifier=_classifier(table, scope, variants),
-        detectors=Grid("Detector", main, tuple(_line(table, scope, main, name) for name in names)),
-        further=_measured(Grid("Detector", further, tuple(_line(table, scope, further, name) for name in names))),
-        by_success=_measured(Grid("Detector", by_success, tuple(_line(table, scope, by_success, n) for n in names))),
+        detectors=grid(main),
+        further=_measured(grid(further)),
+        more={title: found for title, found in more.items() if found.lines},
         parts=_parts(table, scope),
         comparison=_comparison(table, scope),
     )
