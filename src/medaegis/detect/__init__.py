@@ -17,7 +17,7 @@ from medaegis.detect._knn import KNN
 from medaegis.detect._lid import LID
 from medaegis.detect._maha import MAHA
 from medaegis.detect._mvg import MVG
-from medaegis.detect._names import DetectorWarning, find_detectors, make_detector
+from medaegis.detect._names import DetectorWarning, detector_class, find_detectors, make_detector
 from medaegis.detect._svm import SVM
 
 __all__ = [
@@ -41,6 +41,7 @@ __all__ = [
     "OutlierEstimator",
     "by_layer",
     "check_detector",
+    "detector_class",
     "detector_checks",
     "evading",
     "extract",
