@@ -16,6 +16,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from medaegis import load_dataset
+from medaegis.detect import extract
 
 SIDE, SIZE = 35, 32  # 35 = round(32 * 280 / 256)
 NET = '''
@@ -71,16 +72,17 @@ def write_images(folder: Path, images: torch.Tensor) -> Path:
 
 
 def trained(network: nn.Module, folder: Path) -> nn.Module:
-    """The network with random filters and a last layer fitted by least squares."""
-    for parameter in network.parameters():
+    """The network with random filters and a last layer fitted by least squares, in evaluation mode."""
+    for name, parameter in network.named_parameters():
         with torch.no_grad():
-            parameter.copy_(torch.randn(parameter.shape, generator=torch.Generator().manual_seed(1)) / 3)
+            if name.endswith("bias"):
+                parameter.zero_()
+            elif parameter.dim() > 1:  # factors of what normalises keep their ones
+                parameter.copy_(torch.randn(parameter.shape, generator=torch.Generator().manual_seed(len(name))) / 3)
     data = load_dataset(folder, size=SIZE)
-    assert isinstance(network, nn.Sequential)
-    head = network[-1]
-    assert isinstance(head, nn.Linear)
+    head = [module for module in network.modules() if isinstance(module, nn.Linear)][-1]
+    z = extract(network.eval(), data.tensor(), ["penultimate"]).features["penultimate"].double()
     with torch.no_grad():
-        z = network[:-1](data.tensor()).double()
         centre, spread = z.mean(dim=0), z.std(dim=0) + 1e-3
         sign = torch.as_tensor(data.labels).double() * 2 - 1
         found = torch.linalg.lstsq((z - centre) / spread, sign[:, None]).solution[:, 0] / spread

@@ -15,12 +15,15 @@ from click.testing import CliRunner
 from PIL import Image
 
 from experiment import striped
-from medaegis import DataError, load_dataset
+from medaegis import DataError, NumericsError, load_dataset
+from medaegis._types import Tapped
 from medaegis.attack import AttackResult, pgd, run_attack
 from medaegis.cli import main
 from medaegis.detect import KD, LID, MAHA, SVM, Combined, Detector, extract
 from medaegis.experiment import _stages_own, _stages_own_detect, load_detectors
-from medaegis.models import load_factory
+from medaegis.experiment._detect_score import check_finite
+from medaegis.experiment._image_files import Read
+from medaegis.models import build_model, load_factory
 
 ALL = "KD,MAHA,LID,BU,HFC,SVM,KNN:logistic"
 LEARN = ("--attack", "pgd", "--eps", "8/256", "--steps", "8")
@@ -410,11 +413,12 @@ def test_a_killed_fit_goes_on_and_computes_nothing_twice(
     monkeypatch.setattr(_stages_own, "run_attack", killed_at_first)
     passes: list[int] = []
     whole = _stages_own_detect.features_of
-    monkeypatch.setattr(
-        _stages_own_detect,
-        "features_of",
-        lambda *args, **named: (passes.append(len(args[1])), whole(*args, **named))[1],
-    )
+
+    def counted(model: torch.nn.Module, images: torch.Tensor, *rest: Any) -> Tapped:
+        passes.append(len(images))
+        return whole(model, images, *rest)
+
+    monkeypatch.setattr(_stages_own_detect, "features_of", counted)
     words = ("--detectors", ALL, *LEARN)
     code, output = fit(nets, world.train, world.weights, tmp_path / "out", *words)
     assert code == 130
@@ -486,16 +490,36 @@ def test_a_detector_of_another_package_comes_back(
     assert isinstance(detector, Combined)
     assert score(nets, world._replace(fitted=tmp_path / "both"), world.clean, tmp_path / "a.csv")[0] in (0, 3)
     shutil.rmtree(info)
-    with pytest.raises(DataError, match="FeatureNorm of .* cannot be loaded"):
+    with pytest.raises(DataError, match=r"FeatureNorm of .* cannot be loaded"):
         load_detectors(tmp_path / "out")
 
 
-def test_a_named_network_needs_no_model_to_score(tmp_path: Path) -> None:
-    """An untrained network names one class only, so that this ends before any fit; its images must all count."""
-    words = ["detect", "fit", "--model", "small-resnet", "--data", "phantom-chest", "--limit", "20", "--size", "32"]
-    result = CliRunner().invoke(main, [*words, "--out", str(tmp_path), "--device", "cpu"], catch_exceptions=False)
+def test_a_named_network_needs_no_model_to_score(world: World, tmp_path: Path) -> None:
+    network = striped.trained(build_model("small-resnet", classes=2).model, world.train)
+    weights = striped.save_weights(network, tmp_path / "small.safetensors")
+    words = ["detect", "fit", "--model", "small-resnet", "--weights", str(weights), "--data", str(world.train)]
+    words += ["--size", "32", "--out", str(tmp_path / "out"), "--device", "cpu", "--limit", "40"]
+    result = CliRunner().invoke(main, words, catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    words = ["detect", "score", "--detectors", str(tmp_path / "out"), "--data", str(world.clean)]
+    words += ["--out", str(tmp_path / "a.csv"), "--device", "cpu"]
+    result = CliRunner().invoke(main, words, catch_exceptions=False)
+    assert result.exit_code in (0, 3), result.output
+    assert len(rows(tmp_path / "a.csv")) == 40
+    weights.unlink()
+    result = CliRunner().invoke(main, words, catch_exceptions=False)
     assert result.exit_code == 2
-    assert "that the network gets right" in result.output
+    assert "name this file: give it with --weights" in result.output
+
+
+def test_an_image_that_no_comparison_could_flag_is_named() -> None:
+    """NaN is above no threshold: it would pass."""
+    read = Read(("a", "b", "c"), ("", "no image", ""), torch.zeros(2, 3, 2, 2))
+    check_finite(read, {"KD": torch.tensor([0.0, torch.inf])}, "a score")  # as far as can be, and flagged
+    with pytest.raises(NumericsError, match="c cannot be scored: a score at KD"):
+        check_finite(read, {"KD": torch.tensor([0.0, torch.nan])}, "a score")
+    with pytest.raises(NumericsError, match="a cannot be scored: its features at 1"):
+        check_finite(read, {"1": torch.tensor([[0.0, torch.inf], [0.0, 0.0]])}, "its features")
 
 
 @pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="root may write everywhere")

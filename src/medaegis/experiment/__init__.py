@@ -5,7 +5,8 @@ from medaegis.experiment._content import Content, Row
 from medaegis.experiment._context import Context
 from medaegis.experiment._curves import CurveSettings, curve_plan
 from medaegis.experiment._detect_files import DetectorSet, load_detectors
-from medaegis.experiment._detect_run import DetectorsFitted, DetectSettings, detect_plan, run_detect_fit
+from medaegis.experiment._detect_plan import DetectSettings, detect_plan
+from medaegis.experiment._detect_run import DetectorsFitted, run_detect_fit
 from medaegis.experiment._detect_score import Scored, run_detect_score
 from medaegis.experiment._direction import DirectionSettings, Pair, direction_plan
 from medaegis.experiment._hiding import HidingSettings, hiding_plan

@@ -157,9 +157,9 @@ def _verdicts(known: DetectorSet, read: Read, network: nn.Module, by: str, devic
     with torch.no_grad():
         there = extract(network, read.images.to(device), known.layers, batch_size=len(read.images))
         tapped = Tapped(there.logits.cpu(), {name: z.cpu() for name, z in there.features.items()})
-        _check_finite(read, tapped.features, "its features")
+        check_finite(read, tapped.features, "its features")
         found_scores = known.scores(tapped)
-    _check_finite(read, found_scores, "a score")
+    check_finite(read, found_scores, "a score")
     scores = {label: values.tolist() for label, values in found_scores.items()}
     best = tapped.logits.double().softmax(dim=1).max(dim=1)
     thresholds = {label: detector.threshold_ or 0.0 for label, detector in known.detectors.items()}
@@ -175,7 +175,7 @@ def _verdicts(known: DetectorSet, read: Read, network: nn.Module, by: str, devic
     return found
 
 
-def _check_finite(read: Read, values: Mapping[str, Tensor], what: str) -> None:
+def check_finite(read: Read, values: Mapping[str, Tensor], what: str) -> None:
     """Raise `NumericsError` that names the first image with a NaN: no comparison would ever flag it."""
     names = [name for name, problem in zip(read.names, read.problems, strict=True) if not problem]
     for where, z in values.items():
