@@ -108,6 +108,7 @@ def edited(world: World, folder: Path, **changes: Any) -> World:
         (("--detectors", "KDD"), "Did you mean KD?"),
         (("--detectors", "KD,KD"), "different kinds"),
         (("--detectors", "KD:best"), "KIND:logistic"),
+        (("--detectors", "Combined"), "cannot be made from its name"),
         (("--detectors", "SVM"), "Name one, as in --attack bim --eps 1/256"),
         (("--eps", "1/256"), "left out where there is no --attack"),
         (("--attack", "bim", "--eps", "1/256"), "no detector learns from attacks"),
@@ -176,6 +177,22 @@ def test_folders_that_cannot_take_the_files_are_refused(nets: str, world: World,
     code, output = fit(nets, world.train, world.weights, tmp_path / "thesis" / "chapter.txt" / "out")
     assert (code, "cannot be written" in output) == (2, True)
     assert [path.name for path in (tmp_path / "thesis").iterdir()] == ["chapter.txt"]
+    (tmp_path / "attack" / "stages").mkdir(parents=True)
+    (tmp_path / "attack" / "manifest.json").write_text("{}")
+    code, output = fit(nets, world.train, world.weights, tmp_path / "attack")
+    assert (code, "must not hold other work" in output) == (2, True)
+
+
+def test_a_second_fit_removes_the_detectors_of_the_first_and_no_other_file(
+    nets: str, world: World, tmp_path: Path
+) -> None:
+    for name in ("KD,MAHA", "MAHA"):
+        code, output = fit(nets, world.train, world.weights, tmp_path / "out", "--detectors", name)
+        assert code == 0, output
+        (tmp_path / "out" / "mine.safetensors").write_text("x")
+    assert sorted(path.name for path in (tmp_path / "out").glob("*.safetensors")) == [
+        "MAHA.safetensors", "mine.safetensors",
+    ]  # fmt: skip
 
 
 def test_parts_share_no_image_and_thresholds_come_from_the_held_out_ones(world: World) -> None:

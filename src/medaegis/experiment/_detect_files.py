@@ -86,9 +86,7 @@ def write_detectors(out: Path, fitted: Fitted, images: Images, about: dict[str, 
     Raises:
         DataError: a file cannot be written.
     """
-    (out / INDEX).unlink(missing_ok=True)
-    for old in out.glob(f"*{ENDING}"):
-        old.unlink()
+    _remove_earlier(out)
     entries: list[dict[str, Any]] = []
     for label, detector in fitted.detectors.items():
         name = re.sub(r"[^\w.-]", "_", label) + ENDING
@@ -108,6 +106,20 @@ def write_detectors(out: Path, fitted: Fitted, images: Images, about: dict[str, 
     facts = {"format": FORMAT, **about, "images": frame._asdict(), "detectors": entries, **fitted.facts}
     write_text(out / INDEX, json.dumps(facts, indent=1))
     return facts
+
+
+def _remove_earlier(out: Path) -> None:
+    """Remove the index first, then the files that it named, and no others."""
+    if not (out / INDEX).exists():
+        return
+    try:
+        names = [Path(str(entry["file"])).name for entry in _read_index(out)["detectors"]]
+    except (DataError, KeyError, TypeError):
+        names = []  # a damaged index names nothing; its files are not read without one
+    (out / INDEX).unlink()
+    for name in names:
+        if name.endswith(ENDING):
+            (out / name).unlink(missing_ok=True)
 
 
 def load_detectors(folder: str | Path) -> DetectorSet:

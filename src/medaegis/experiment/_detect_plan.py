@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -13,7 +14,7 @@ from pydantic import Field
 from torch import nn
 
 from medaegis._errors import DataError, InputError, require
-from medaegis.detect import Detector, make_detector
+from medaegis.detect import Detector, detector_class
 from medaegis.experiment._attack_run import chunks_of
 from medaegis.experiment._context import Context
 from medaegis.experiment._detect_files import Fitted
@@ -231,7 +232,7 @@ def detect_plan(settings: DetectSettings) -> DetectPlan:
 
 
 def _choices(names: Sequence[str], options: Mapping[str, Any]) -> tuple[DetectorChoice, ...]:
-    found = tuple(DetectorChoice.parse(name, **_options_of(name.partition(":")[0], options)) for name in names)
+    found = tuple(_choice(name, options) for name in names)
     labels = [choice.label for choice in found]
     require(len(set(labels)) == len(labels) > 0, "detectors", "detect", "different kinds, at least one", list(names))
     for option in options:
@@ -240,11 +241,18 @@ def _choices(names: Sequence[str], options: Mapping[str, Any]) -> tuple[Detector
     return found
 
 
+def _choice(name: str, options: Mapping[str, Any]) -> DetectorChoice:
+    try:
+        return DetectorChoice.parse(name, **_options_of(name.partition(":")[0], options))
+    except TypeError as error:
+        raise InputError(f"The detector {name} cannot be made from its name and --set: {error}.") from None
+
+
 def _options_of(kind: str, options: Mapping[str, Any]) -> dict[str, Any]:
     """The options of one detector, as values: JSON where it is JSON, "none" for None, else text."""
     mine = {name.partition(".")[2]: value for name, value in options.items() if name.partition(".")[0] == kind}
     if mine:
-        known = sorted(make_detector(kind).get_params(deep=False))
+        known = sorted(inspect.signature(detector_class(kind)).parameters)
         wrong = [name for name in mine if name not in known]
         require(not wrong, "set", kind, f"one of its settings {known}", ", ".join(wrong))
     return {name: _value(value) for name, value in mine.items()}

@@ -59,9 +59,9 @@ def run_detect_fit(
         MedaegisError: data, model, settings or the folder cannot be used.
     """
     folder = Path(out)
-    free = not folder.exists() or (folder.is_dir() and (not any(folder.iterdir()) or (folder / "stages").is_dir()))
-    fix = "Files of an earlier run are replaced there, so it must not hold others."
-    require(free, "out", "detect", "a new folder, an empty one, or one of an earlier run", str(folder), fix)
+    fix = "Detectors of an earlier run are replaced there, so it must not hold other work."
+    rule = "a new folder, an empty one, or one of an earlier run"
+    require(_is_free(folder), "out", "detect", rule, str(folder), fix)
     plan = detect_plan(checked(DetectSettings, settings, "detect fit", kind="command"))
     _check_writable(folder)
     store = Store(folder / "stages")
@@ -71,6 +71,15 @@ def run_detect_fit(
     facts = write_detectors(folder, plan.collect(context), plan.clean.images, environment(device))
     computed = sum(not entry.cached for entry in context.log.values())
     return DetectorsFitted(folder, facts, computed, len(context.log) - computed)
+
+
+def _is_free(folder: Path) -> bool:
+    """Not there yet, empty, or begun by this command; a run of another one has a manifest."""
+    if not folder.exists():
+        return True
+    if not folder.is_dir():
+        return False
+    return not any(folder.iterdir()) or ((folder / "stages").is_dir() and not (folder / "manifest.json").exists())
 
 
 def _check_writable(folder: Path) -> None:
