@@ -57,6 +57,8 @@ def test_doctor_passes_its_self_test() -> None:
         (("run", "demo", "--device", "abacus"), "cpu or cuda"),
         (("run", "demo", "--model", "no_such_module:net", "--tiny"), "no_such_module"),
         (("report", "/no/such/run"), "/no/such/run"),
+        (("detect", "fit", "--model", "no_such_module:net", "--data", "phantom-chest", "--out", "x"), "no_such_module"),
+        (("detect", "score", "--detectors", "/no/such", "--data", "x", "--out", "y"), "must hold detectors.json"),
     ],
 )
 def test_errors_are_one_clear_text(words: tuple[str, ...], text: str, tmp_path: Path) -> None:

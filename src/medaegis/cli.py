@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from medaegis.experiment import Finished
 
 
+FLAGGED = 3
+"""Exit code of `medaegis detect score` where an image is flagged; 2 is every error's."""
+
+
 class _Group(click.Group):
     """A group that prints our own errors as one text, and a stop as a hint that the same command goes on."""
 
@@ -115,6 +119,117 @@ def _finished(done: Finished) -> None:
     click.echo(f"{done.computed} stages computed, {done.found} found in the store.")
     _print_table(done.out)
     click.echo(f"Report: {done.report}")
+
+
+@main.group()
+def detect() -> None:
+    """Fit detectors to your own network and images, save them, and score new images."""
+
+
+@detect.command()
+@click.option("--model", required=True, help="package.module:factory of your network, or a torchvision name.")
+@click.option("--weights", type=click.Path(dir_okay=False), help="State dict of the network, .pth or .safetensors.")
+@click.option("--data", required=True, help="Folder of images by class, or phantom-chest, phantom-fundus.")
+@click.option("--out", required=True, type=click.Path(file_okay=False), help="Folder of the detectors.")
+@click.option("--detectors", help="KD, MAHA, LID, BU, HFC …, LID:logistic, with commas. Default: KD,MAHA,LID.")
+@click.option("--attack", help="bim, pgd …: what detectors such as SVM, DNN and LID:logistic learn from.")
+@click.option("--eps", help="Budget of the attack in pixel units, as in 1/256.")
+@click.option("--steps", help="Gradient steps of the attack. Default: the preset's own.")
+@click.option("--tnr", help="Share of clean images that each detector lets pass. Default: 0.9.")
+@click.option(
+    "--set", "changes", multiple=True, metavar="KEY=VALUE ...", help="Attack's settings, or LID.neighbours=10."
+)
+@click.argument("more", nargs=-1, metavar="")
+@click.option("--size", help="Height and width of the images. Default: 256.")
+@click.option("--channels", type=int, help="3 or 1. Default: 3.")
+@click.option("--source", help="Layout of the folder: kermany, aptos, graded, folder, npz. Default: recognised.")
+@click.option("--labels", help="binary or grades, for aptos and graded. Default: binary.")
+@click.option("--limit", help="Most images a class.")
+@click.option("--seed", help="Of the parts, random starts and noise. Default: 0.")
+@click.option("--batch-size", default=32, type=click.IntRange(min=1), show_default=True, help="Changes speed only.")
+@click.option("--device", default=None, help="cpu or cuda. Default: cuda where there is one.")
+@click.option("--quiet", is_flag=True, help="No progress bars.")
+def fit(
+    out: str,
+    detectors: str | None,
+    steps: str | None,
+    changes: tuple[str, ...],
+    more: tuple[str, ...],
+    batch_size: int,
+    device: str | None,
+    quiet: bool,
+    **given: str | int | None,
+) -> None:
+    """Fit detectors on the images that your network classifies correctly, and set their thresholds.
+
+    Leaves a file for each detector and detectors.json in OUT. Stopped runs go on where they were: give the same
+    command again.
+    """
+    from medaegis.experiment import parse_changes, run_detect_fit
+
+    options = parse_changes(changes + more) | ({} if steps is None else {"steps": steps})
+    named = {} if detectors is None else {"detectors": [name.strip() for name in detectors.split(",")]}
+    settings = {name: value for name, value in given.items() if value is not None} | {"options": options} | named
+    where, show = _device(device), sys.stderr.isatty() and not quiet
+    with warnings.catch_warnings():
+        warnings.showwarning = _print_warning
+        done = run_detect_fit(settings, out=out, device=where, batch_size=batch_size, progress=show, say=_say)
+    click.echo(f"{done.computed} stages computed, {done.found} found in the store.")
+    for entry in done.facts["detectors"]:
+        click.echo(f"{entry['name']:<12} threshold {entry['threshold']:.6g}")
+    for part, counts in done.facts["parts"].items():
+        click.echo(f"{part:<12} n = {sum(counts.values())}")
+    click.echo(f"Any of them flags {100 * done.facts['flagged_by_any']:.1f} % of the calibration images.")
+    click.echo(f"Detectors: {done.out / 'detectors.json'}")
+
+
+@detect.command()
+@click.option("--detectors", required=True, type=click.Path(file_okay=False), help="Folder of `detect fit`.")
+@click.option(
+    "--data", required=True, multiple=True, help="Folder of images, by class or not, or an image; repeatable."
+)
+@click.option("--out", required=True, type=click.Path(dir_okay=False), help="CSV, one row an image.")
+@click.option("--model", help="As in fit; needed for package.module:factory. Default: the one of the fit.")
+@click.option("--weights", type=click.Path(dir_okay=False), help="As in fit. Default: the file of the fit.")
+@click.option("--any", "any_", is_flag=True, help="An image is flagged if any detector flags it: the default.")
+@click.option("--by", metavar="NAME", help="An image is flagged if this detector flags it.")
+@click.option("--skip-unreadable", is_flag=True, help="List files that are no image in the CSV, in place of an error.")
+@click.option("--batch-size", default=32, type=click.IntRange(min=1), show_default=True, help="Changes speed only.")
+@click.option("--device", default=None, help="cpu or cuda. Default: cuda where there is one.")
+@click.option("--quiet", is_flag=True, help="No progress bars.")
+def score(
+    detectors: str,
+    data: tuple[str, ...],
+    out: str,
+    any_: bool,
+    by: str | None,
+    device: str | None,
+    quiet: bool,
+    **given: Any,
+) -> None:
+    """Score images with fitted detectors; the exit code says whether one is flagged.
+
+    Exit code 0: no image is flagged. 3: at least one is. 2: an error, and no table was written. Files left out with
+    --skip-unreadable do not count.
+    """
+    from medaegis.experiment import run_detect_score
+
+    if any_ and by is not None:
+        raise MedaegisError("`--any` and `--by` exclude each other: give one of them.")
+    where, show = _device(device), sys.stderr.isatty() and not quiet
+    with warnings.catch_warnings():
+        warnings.showwarning = _print_warning
+        done = run_detect_score(
+            detectors, data, out=out, by=by or "any", device=where, progress=show, say=_say, **given
+        )
+    click.echo(f"{done.n} images scored, {done.flagged} flagged by {by or 'any detector'}.")
+    for name, count in done.by.items():
+        click.echo(f"{name:<12} flags {count}")
+    if done.unreadable:
+        click.echo(f"{done.unreadable} files are no image and were not scored.")
+    click.echo(f"Table: {done.out}")
+    if done.flagged:
+        sys.exit(FLAGGED)
 
 
 @main.command()

@@ -17,7 +17,7 @@ from medaegis.detect._knn import KNN
 from medaegis.detect._lid import LID
 from medaegis.detect._maha import MAHA
 from medaegis.detect._mvg import MVG
-from medaegis.detect._names import DetectorWarning, find_detectors, make_detector
+from medaegis.detect._names import DetectorWarning, detector_class, find_detectors, make_detector
 from medaegis.detect._released import RELEASED, released_scores
 from medaegis.detect._released_data import LayerScores, ReleasedData, ReleasedScores
 from medaegis.detect._released_maha import stepped_distances, unshrunk_gaussians
@@ -49,6 +49,7 @@ __all__ = [
     "by_layer",
     "check_detector",
     "detector_checks",
+    "detector_class",
     "evading",
     "extract",
     "find_detectors",

@@ -147,7 +147,7 @@ class Combined(Detector):
         """From what `state` gave.
 
         Raises:
-            DataError: the wrapped detector is none of `medaegis.detect`'s.
+            DataError: the wrapped detector is neither one of `medaegis.detect`'s nor an installed one.
         """
         parts = {name.removeprefix(INNER): part for name, part in tensors.items() if name.startswith(INNER)}
         inner = _class_of(values["inner"]).restore(parts, values["inner_values"])
@@ -185,9 +185,11 @@ def _regress(scores: Tensor, adversarial: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _class_of(name: str) -> type[Detector]:
-    from medaegis.detect._names import DETECTORS  # not above: that list holds Combined itself
+    from medaegis.detect._names import DETECTORS, find_detectors  # not above: that list holds Combined itself
 
     kinds = {kind.__name__: kind for kind in DETECTORS.values()}
+    if name not in kinds:  # installed ones are looked for only then, since that imports them
+        kinds = {kind.__name__: kind for kind in reversed(find_detectors().values())}
     if name not in kinds:
         raise DataError(f"Combined cannot be restored around {name}: load knows {sorted(kinds)}.")
     return kinds[name]

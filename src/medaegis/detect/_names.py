@@ -79,18 +79,36 @@ def make_detector(name: str, **options: Any) -> Detector:
         >>> make_detector("KD", bandwidth=1.0).bandwidth
         1.0
     """
+    return _class_named(name)(**options)
+
+
+def detector_class(name: str) -> type[Detector]:
+    """The class that `make_detector` makes a detector of, whose `load` reads what such a detector saved.
+
+    Raises:
+        InputError: an unknown name; the text names the nearest.
+        MedaegisError: the installed detector of this name cannot be loaded, or is none.
+
+    Example:
+        >>> detector_class("HFC").__name__
+        'HFCScore'
+    """
+    return _class_named(name)
+
+
+def _class_named(name: str) -> type[Detector]:
     found = {name: DETECTORS[name]} if name in DETECTORS else {}
     installed = entry_points(group=GROUP)
     for entry in installed:
-        if entry.name == name and _is_free(entry, found, stacklevel=3):
+        if entry.name == name and _is_free(entry, found, stacklevel=4):
             found[name] = _loaded(entry)
     if name not in found:
         raise InputError(_unknown(name, sorted({*DETECTORS, *(entry.name for entry in installed)})))
-    return found[name](**options)
+    return found[name]
 
 
 def _is_free(entry: EntryPoint, found: dict[str, type[Detector]], *, stacklevel: int) -> bool:
-    """Whether no detector has this entry's name yet; warns, two callers up, where one has."""
+    """Whether no detector has this entry's name yet; warns, in the name of the public door's caller, where one has."""
     if entry.name not in found:
         return True
     owner = found[entry.name]

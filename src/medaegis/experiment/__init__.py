@@ -4,6 +4,10 @@ from medaegis.experiment._attack_run import AttackSettings, attack_plan, run_att
 from medaegis.experiment._content import Content, Row
 from medaegis.experiment._context import Context
 from medaegis.experiment._curves import CurveSettings, curve_plan
+from medaegis.experiment._detect_files import DetectorSet, load_detectors
+from medaegis.experiment._detect_plan import DetectSettings, detect_plan
+from medaegis.experiment._detect_run import DetectorsFitted, run_detect_fit
+from medaegis.experiment._detect_score import Scored, run_detect_score
 from medaegis.experiment._direction import DirectionSettings, Pair, direction_plan
 from medaegis.experiment._hiding import HidingSettings, hiding_plan
 from medaegis.experiment._lesions import LesionSettings, lesion_plan
@@ -19,6 +23,9 @@ __all__ = [
     "Content",
     "Context",
     "CurveSettings",
+    "DetectSettings",
+    "DetectorSet",
+    "DetectorsFitted",
     "DirectionSettings",
     "Finished",
     "HidingSettings",
@@ -29,6 +36,7 @@ __all__ = [
     "Recipe",
     "Result",
     "Row",
+    "Scored",
     "SeedsSettings",
     "Settings",
     "Stage",
@@ -36,13 +44,17 @@ __all__ = [
     "StressSettings",
     "attack_plan",
     "curve_plan",
+    "detect_plan",
     "direction_plan",
     "find_recipe",
     "find_recipes",
     "hiding_plan",
     "lesion_plan",
+    "load_detectors",
     "parse_changes",
     "run_attack_command",
+    "run_detect_fit",
+    "run_detect_score",
     "run_recipe",
     "seeds_plan",
     "stress_plan",

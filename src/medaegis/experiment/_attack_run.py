@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,21 +18,20 @@ from medaegis.experiment._attack_checks import Probes
 from medaegis.experiment._content import Content
 from medaegis.experiment._context import Context
 from medaegis.experiment._named_attack import NamedAttack
-from medaegis.experiment._recipe import Recipe, Settings
+from medaegis.experiment._own_settings import OwnSettings, clean_pass
+from medaegis.experiment._recipe import Recipe
 from medaegis.experiment._run import Finished, run_recipe
 from medaegis.experiment._stage import Stage
-from medaegis.experiment._stages_data import PHANTOM, images_stage
-from medaegis.experiment._stages_model import file_hash, network_hash
+from medaegis.experiment._stages_model import network_hash
 from medaegis.experiment._stages_own import AttackedChunk, CleanPass, attacked_rows
 from medaegis.experiment._weakness import CASES
-from medaegis.models import build_model, load_factory
+from medaegis.models import load_factory
 
 CHUNK = 64  # most cases of a chunk
 CHUNK_VALUES = 2**25  # most pixel values of a chunk: 128 MiB of float32
-PHANTOMS = 200  # a class, where no limit is given
 
 
-class AttackSettings(Settings):
+class AttackSettings(OwnSettings):
     """What `medaegis attack` is told; the manifest holds it.
 
     Example:
@@ -40,21 +39,12 @@ class AttackSettings(Settings):
         'next'
     """
 
-    data: str = Field(description="folder of images, or a phantom's name")
-    source: str | None = Field(None, description="layout of the folder; recognised by default")
-    size: int = Field(256, ge=16, description="height and width in pixels")
-    channels: Literal[1, 3] = Field(3, description="of the images")
-    labels: Literal["binary", "grades"] = Field("binary", description="of sources with grades")
-    limit: int | None = Field(None, ge=3, description="most images a class")
-    model: str = Field(description="torchvision name, small-resnet or package.module:factory")
-    weights: str | None = Field(None, description="state dict of the network")
     attack: str = Field(description="name of a preset")
     eps: str | None = Field(None, description="budget, 1/256")
     options: dict[str, Any] = Field(default_factory=dict[str, Any], description="further settings of the preset")
     target: str = Field("next", description="next, none or a class")
     checks: int = Field(CASES, ge=0, description="cases of the checks of the attack's strength")
     substitute: str | None = Field(None, description="package.module:factory of a substitute network")
-    seed: int = Field(0, ge=0, description="of everything random")
 
 
 @dataclass(frozen=True)
@@ -98,14 +88,7 @@ class AttackPlan:
 
     def chunks(self, context: Context) -> list[AttackedChunk]:
         """The attack, cut into stages."""
-        rows = self.rows(context)
-        values = int(np.prod(self.clean.images.dataset(context).images.shape[1:]))
-        size = max(1, min(CHUNK, CHUNK_VALUES // values))
-        parts = [(start, rows[start : start + size]) for start in range(0, len(rows), size)]
-        return [
-            AttackedChunk(self.clean, self.attack, tuple(part.tolist()), self.target, self.settings.seed, start)
-            for start, part in parts
-        ]
+        return chunks_of(self.clean, self.attack, self.rows(context), self.target, self.settings.seed, context)
 
     def probes(self, context: Context) -> Probes:
         """The extra runs of the checks."""
@@ -146,41 +129,30 @@ def attack_plan(settings: AttackSettings) -> AttackPlan:
     """
     attack = NamedAttack(settings.attack, settings.eps).changed(**settings.options)
     attack.build()
-    phantom = settings.data in PHANTOM_CLASSES
-    source = settings.data if phantom else settings.source
-    target = _target(settings, source)
-    images = images_stage(
-        source,
-        None if phantom else settings.data,
-        size=settings.size,
-        limit=settings.limit,
-        n=2 * (settings.limit or PHANTOMS) if phantom else 0,
-        seed=settings.seed,
-        labels=settings.labels,
-        channels=settings.channels,
-    )
-    own = ":" in settings.model
-    built = build_model(settings.model, classes=2, weights=settings.weights if own else None)
-    clean = CleanPass(
-        images,
-        settings.model,
-        file_hash(settings.weights),
-        network_hash(built.model) if own else "",
-        0 if own else settings.seed,
-        weights=settings.weights,
-    )
+    target = _target(settings)
+    clean, _ = clean_pass(settings)
     substitute = "" if settings.substitute is None else network_hash(load_factory(settings.substitute))
     return AttackPlan(settings, clean, attack, target, substitute)
 
 
-def _target(settings: AttackSettings, source: str | None) -> str:
+def chunks_of(
+    clean: CleanPass, attack: NamedAttack, rows: NDArray[np.int64], target: str, seed: int, context: Context
+) -> list[AttackedChunk]:
+    """An attack on the cases at `rows`, cut into stages of bounded memory."""
+    values = int(np.prod(clean.images.dataset(context).images.shape[1:]))
+    size = max(1, min(CHUNK, CHUNK_VALUES // values))
+    parts = [(start, rows[start : start + size]) for start in range(0, len(rows), size)]
+    return [AttackedChunk(clean, attack, tuple(part.tolist()), target, seed, start) for start, part in parts]
+
+
+def _target(settings: AttackSettings) -> str:
     """The target as the stages take it: "next", "none" or a number."""
     if settings.target in ("next", "none"):
         return settings.target
-    if (source or "").startswith(PHANTOM):
+    if settings.data in PHANTOM_CLASSES:
         classes = PHANTOM_CLASSES[settings.data]
     else:
-        name = source or detect_source(settings.data)
+        name = settings.source or detect_source(settings.data)
         classes = list_cases(settings.data, source=name, labels=settings.labels).class_names
     if settings.target in classes:
         return str(classes.index(settings.target))

@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
-from typing import Any, Protocol, cast, get_args, runtime_checkable
+from typing import Any, Protocol, TypeVar, cast, get_args, runtime_checkable
 
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
@@ -17,6 +17,7 @@ from medaegis.experiment._context import Context
 from medaegis.experiment._stage import Stage
 
 GROUP = "medaegis.recipes"
+AnySettings = TypeVar("AnySettings", bound="Settings")
 
 
 class RecipeWarning(UserWarning):
@@ -100,10 +101,7 @@ class Recipe:
             InputError: an unknown setting or a value that does not fit, with the nearest known name.
         """
         merged = self.settings.model_dump() | (dict(self.tiny) if tiny else {}) | dict(changes)
-        try:
-            return type(self.settings).model_validate(merged)
-        except ValidationError as error:
-            raise InputError(_explained(error, self)) from None
+        return checked(type(self.settings), merged, self.name, kind="recipe")
 
 
 def parse_changes(pairs: tuple[str, ...]) -> dict[str, Any]:
@@ -163,15 +161,32 @@ def find_recipe(name: str) -> Recipe:
     raise InputError(f"There is no recipe {name!r}.{hint} `medaegis list` shows: {', '.join(known)}.")
 
 
-def _explained(error: ValidationError, recipe: Recipe) -> str:
-    known = list(type(recipe.settings).model_fields)
+def checked(settings: type[AnySettings], values: Mapping[str, Any], owner: str, *, kind: str) -> AnySettings:
+    """Settings from values, each checked.
+
+    Args:
+        settings: their class.
+        values: by name.
+        owner: what they are settings of, for the error's text.
+        kind: what the owner is: a recipe, or a command.
+
+    Raises:
+        InputError: an unknown setting or a value that does not fit, with the nearest known name.
+    """
+    try:
+        return settings.model_validate(dict(values))
+    except ValidationError as error:
+        raise InputError(_explained(error, list(settings.model_fields), f"{kind} {owner}", owner)) from None
+
+
+def _explained(error: ValidationError, known: list[str], whole: str, owner: str) -> str:
     lines: list[str] = []
     for item in error.errors():
         name = str(item["loc"][0])
         if item["type"] == "extra_forbidden":
             near = difflib.get_close_matches(name, known, n=1)
             hint = f"did you mean {near[0]}?" if near else f"it has {', '.join(known)}."
-            lines.append(f"The recipe {recipe.name} has no setting {name!r}: {hint}")
+            lines.append(f"The {whole} has no setting {name!r}: {hint}")
         else:
-            lines.append(f"The setting `{name}` of {recipe.name} got {item.get('input')!r}: {item['msg']}.")
+            lines.append(f"The setting `{name}` of {owner} got {item.get('input')!r}: {item['msg']}.")
     return "\n".join(lines)

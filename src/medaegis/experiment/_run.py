@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from medaegis.experiment._context import Context
 from medaegis.experiment._outputs import environment, write_outputs
-from medaegis.experiment._recipe import GrowingPlan, Plan, Recipe
+from medaegis.experiment._recipe import GrowingPlan, Recipe
 from medaegis.experiment._stage import Stage, distinct
 from medaegis.experiment._store import Store
 
@@ -71,7 +71,8 @@ def run_recipe(
     store.sweep()
     plan = recipe.plan(settings)
     context = Context(store, device=device, batch_size=batch_size, progress=progress)
-    _compute(plan, context, say)
+    growing = plan.further(context) if isinstance(plan, GrowingPlan) else iter(())
+    compute_stages(plan.stages, growing, context, say)
     content = plan.collect(context)
     log = list(context.log.values())
     manifest: dict[str, Any] = {
@@ -94,11 +95,13 @@ def run_recipe(
     return Finished(folder, render_report(folder), computed, len(log) - computed)
 
 
-def _compute(plan: Plan, context: Context, say: Callable[[str], None]) -> None:
-    known = distinct(plan.stages)
+def compute_stages(
+    stages: tuple[Stage, ...], further: Iterator[Stage], context: Context, say: Callable[[str], None]
+) -> None:
+    """Compute stages and their inputs, or find them in the store, then further ones; one line for each."""
+    known = distinct(stages)
     for number, stage in enumerate(known, start=1):
         _one(stage, f"{number}/{len(known)}", context, say)
-    further: Iterator[Stage] = plan.further(context) if isinstance(plan, GrowingPlan) else iter(())
     for number, stage in enumerate(further, start=len(known) + 1):
         _one(stage, str(number), context, say)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
@@ -245,13 +246,13 @@ class TrainFeatures(Stage):
         return {name: tensors[f"layer.{name}"] for name in info["layers"]}, tensors["labels"]
 
 
-def features_of(model: nn.Module, images: Tensor, context: Context) -> Tapped:
-    """Logits and features (every activation, then the penultimate layer) of images, on CPU."""
-    names = [*Taps(model).names(images[:1].to(context.device)), PENULTIMATE]
+def features_of(model: nn.Module, images: Tensor, context: Context, layers: Sequence[str] | None = None) -> Tapped:
+    """Logits and features of images, on CPU: of the named layers, or every activation and then the penultimate one."""
+    names = layers or [*Taps(model).names(images[:1].to(context.device)), PENULTIMATE]
     with torch.no_grad():
         parts = [extract(model, batch.to(context.device), names) for batch in images.split(context.batch_size)]
-    layers = {name: torch.cat([part.features[name].cpu() for part in parts]) for name in names}
-    return Tapped(torch.cat([part.logits.cpu() for part in parts]), layers)
+    found = {name: torch.cat([part.features[name].cpu() for part in parts]) for name in names}
+    return Tapped(torch.cat([part.logits.cpu() for part in parts]), found)
 
 
 @dataclass(frozen=True)
