@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from copy import deepcopy
-from typing import Any, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from medaegis._errors import DataError, InputError, NotFittedError, is_a, require
+from medaegis._errors import DataError, InputError, is_a, require
 from medaegis._types import Labels, LayerFeatures, PerCase
 from medaegis.detect._detector import Detector
 from medaegis.detect._examples import AnyFeatures, Examples
@@ -44,6 +44,8 @@ class Combined(Detector):
         >>> combined.score(torch.tensor([[0.0, 0.0], [9.0, 9.0]])) > 0
         tensor([False,  True])
     """
+
+    fitted_attribute: ClassVar[str] = "detector_"
 
     def __init__(self, detector: Detector, how: Literal["logistic", "mean"] = "logistic") -> None:
         require(is_a(detector, Detector), "detector", "Combined", "a detector, such as MAHA()", detector)
@@ -118,7 +120,7 @@ class Combined(Detector):
         Raises:
             NotFittedError: before `fit`.
         """
-        self._check_fitted()
+        self.check_fitted()
         return self.detector_.layer_scores(features, predicted)
 
     def fitted_layers(self) -> tuple[str, ...]:
@@ -127,7 +129,7 @@ class Combined(Detector):
         Raises:
             NotFittedError: before `fit`.
         """
-        self._check_fitted()
+        self.check_fitted()
         return self.detector_.fitted_layers()
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -136,7 +138,7 @@ class Combined(Detector):
         Raises:
             NotFittedError: before `fit`.
         """
-        self._check_fitted()
+        self.check_fitted()
         parts, values = self.detector_.state()
         tensors = {f"{INNER}{name}": part for name, part in parts.items()}
         tensors |= {"weights": self.weights_, "bias": self.bias_}
@@ -154,10 +156,6 @@ class Combined(Detector):
         detector = cls(inner, how=values["how"])
         detector.detector_, detector.weights_, detector.bias_ = inner, tensors["weights"], tensors["bias"]
         return detector
-
-    def _check_fitted(self) -> None:
-        if not hasattr(self, "weights_"):
-            raise NotFittedError("Combined is not fitted yet: call fit(features, labels, examples=...) first.")
 
 
 def _example_scores(inner: Detector, examples: Examples) -> tuple[Tensor, Tensor]:

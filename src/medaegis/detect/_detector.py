@@ -37,6 +37,9 @@ class Detector(BaseEstimator, ABC):
     learns_attacks: ClassVar[bool] = False
     """Whether `fit` needs `examples`."""
 
+    fitted_attribute: ClassVar[str] = ""
+    """Name of what `fit` sets: a mapping by layer name, where `fitted_layers` is not overridden."""
+
     layers: Any = PENULTIMATE
     """Which layers the images door hands to `fit` and `score`: names, or "relu" for all activations."""
 
@@ -66,13 +69,29 @@ class Detector(BaseEstimator, ABC):
         """Take from the network what the features door needs besides features: nothing, for most."""
         return self
 
-    @abstractmethod
     def fitted_layers(self) -> tuple[str, ...]:
         """Names of the layers that `fit` got; "" for a single layer's tensor.
 
         Raises:
             NotFittedError: before `fit`.
         """
+        return tuple(self.check_fitted())
+
+    def check_fitted(self) -> Any:
+        """What `fit` has set under the name `fitted_attribute`.
+
+        Raises:
+            NotFittedError: before `fit`.
+            NotImplementedError: the class neither names it nor overrides `fitted_layers`.
+        """
+        name, owner = self.fitted_attribute, type(self).__name__
+        if not name:
+            raise NotImplementedError(f"{owner} must set `fitted_attribute`, or override `fitted_layers`.")
+        found = getattr(self, name, None)
+        if found is None:
+            examples = ", examples=..." if self.learns_attacks else ""
+            raise NotFittedError(f"{owner} is not fitted yet: call fit(features, labels{examples}) first.")
+        return found
 
     @abstractmethod
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:

@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Self
 import torch
 from torch import Tensor
 
-from medaegis._errors import NotFittedError, is_int, is_number, require
+from medaegis._errors import is_int, is_number, require
 from medaegis._types import Labels, PerCase
 from medaegis.detect._detector import Detector, by_layer, check_fit, to_score
 from medaegis.detect._examples import AnyFeatures, Examples
@@ -48,6 +48,7 @@ class DNN(Detector):
     """
 
     learns_attacks: ClassVar[bool] = True
+    fitted_attribute: ClassVar[str] = "nets_"
 
     def __init__(
         self,
@@ -107,18 +108,9 @@ class DNN(Detector):
 
     def layer_scores(self, features: AnyFeatures, predicted: Labels | None = None) -> dict[str, PerCase]:
         """The logits of each layer's network, (n,) by name."""
-        self._check_fitted()
+        self.check_fitted()
         layers = to_score(features, {name: len(net.mean) for name, net in self.nets_.items()}, "DNN")
         return {name: self.nets_[name](z) for name, z in layers.items()}
-
-    def fitted_layers(self) -> tuple[str, ...]:
-        """Names of the layers that `fit` got.
-
-        Raises:
-            NotFittedError: before `fit`.
-        """
-        self._check_fitted()
-        return tuple(self.nets_)
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """The networks' weights and the parameters.
@@ -126,7 +118,7 @@ class DNN(Detector):
         Raises:
             NotFittedError: before `fit`.
         """
-        self._check_fitted()
+        self.check_fitted()
         tensors = {f"{name}|{key}": t for name, net in self.nets_.items() for key, t in net._asdict().items()}
         layers = self.layers_as_json()
         return tensors, {**self._numbers(), "layers": layers, "fitted": list(self.nets_)}
@@ -142,7 +134,3 @@ class DNN(Detector):
 
     def _numbers(self) -> dict[str, Any]:
         return {name: value for name, value in self.get_params().items() if name != "layers"}
-
-    def _check_fitted(self) -> None:
-        if not hasattr(self, "nets_"):
-            raise NotFittedError("DNN is not fitted yet: call fit(features, labels, examples=...) first.")

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor
 
-from medaegis._errors import NotFittedError
 from medaegis._types import Labels, PerCase
 from medaegis.density import TiedGaussians, fit_tied
 from medaegis.detect._detector import Detector, by_layer, check_fit, to_score
@@ -35,6 +34,8 @@ class MAHA(Detector):
         True
     """
 
+    fitted_attribute: ClassVar[str] = "gaussians_"
+
     def __init__(self, *, layers: Any = "relu", seed: int = 0) -> None:
         self.layers, self.seed = layers, seed
 
@@ -61,20 +62,9 @@ class MAHA(Detector):
 
     def layer_scores(self, features: AnyFeatures, predicted: Labels | None = None) -> dict[str, PerCase]:
         """The score of each layer alone, (n,) by name."""
-        if not hasattr(self, "gaussians_"):
-            raise NotFittedError("MAHA is not fitted yet: call fit(features, labels) first.")
+        self.check_fitted()
         layers = to_score(features, {name: g.means.shape[1] for name, g in self.gaussians_.items()}, "MAHA")
         return {name: _distance(z, self.gaussians_[name]) for name, z in layers.items()}
-
-    def fitted_layers(self) -> tuple[str, ...]:
-        """Names of the layers that `fit` got.
-
-        Raises:
-            NotFittedError: before `fit`.
-        """
-        if not hasattr(self, "gaussians_"):
-            raise NotFittedError("MAHA is not fitted yet: call fit(features, labels) first.")
-        return tuple(self.gaussians_)
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Means, whiteners and strengths.
@@ -82,8 +72,7 @@ class MAHA(Detector):
         Raises:
             NotFittedError: before `fit`.
         """
-        if not hasattr(self, "gaussians_"):
-            raise NotFittedError("MAHA is not fitted yet: call fit(features, labels) first.")
+        self.check_fitted()
         tensors = {f"{name}|means": g.means for name, g in self.gaussians_.items()}
         tensors |= {f"{name}|whitener": g.whitener for name, g in self.gaussians_.items()}
         layers = self.layers_as_json()
