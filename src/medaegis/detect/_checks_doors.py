@@ -32,6 +32,8 @@ def save_and_load(bench: Bench) -> None:
         same = torch.equal(back.score(wrap(z), labels), detector.score(wrap(z), labels))
         demand(same, "A loaded detector must score bit for bit as the saved one.")
         demand(back.threshold_ == detector.threshold_, "A loaded detector must keep its threshold.")
+        demand(back.threshold_spread_ == detector.threshold_spread_, "A loaded detector must keep its spread.")
+        demand(back.fitted_layers() == detector.fitted_layers(), "A loaded detector must have the same layers.")
         kept = json.dumps(back.state()[1]) == json.dumps(detector.state()[1])
         demand(kept and _same(back.state()[0], detector.state()[0]), "A loaded detector must have the same state.")
 
@@ -66,7 +68,8 @@ def images_door(bench: Bench) -> None:
 
 
 def _images(z: Tensor) -> Tensor:
-    return z[:, None, None, :]
+    """Images of one row: one value of each channel."""
+    return z.reshape(*z.shape[:2], -1)[:, None, None, :, 0]
 
 
 def _network() -> nn.Module:

@@ -43,6 +43,9 @@ class Detector(BaseEstimator, ABC):
     layers: Any = PENULTIMATE
     """Which layers the images door hands to `fit` and `score`: names, or "relu" for all activations."""
 
+    map_side: int | None = None
+    """Side g of the maps (n, c, g, g) that the features door takes beside vectors; None: it takes vectors only."""
+
     threshold_: float | None = None
     threshold_spread_: float | None = None
     """From the median of the calibration scores to the threshold: the unit in which detectors are comparable."""
