@@ -17,6 +17,7 @@ MAKERS: dict[str, Callable[[], Detector]] = {
     "KD centred": lambda: KD(centred=True),
     "MAHA": MAHA,
     "MAHA seed 1": lambda: MAHA(seed=1),
+    "MAHA magnitude": lambda: MAHA(magnitude=1 / 256),
     "HFC": HFCScore,
     "HFC seed 1": lambda: HFCScore(seed=1),
     "LID 5": lambda: LID(5),  # some laws have six cases
@@ -34,6 +35,7 @@ MAKERS: dict[str, Callable[[], Detector]] = {
     "BU exact": lambda: BU(None),
     "BU seed": lambda: BU(9, dropout=0.5, seed=1),
     "Combined MAHA": lambda: Combined(MAHA()),
+    "Combined MAHA magnitude": lambda: Combined(MAHA(magnitude=1 / 256)),
     "Combined LID": lambda: Combined(LID(5)),
     "Combined KD": lambda: Combined(KD()),
     "Combined KD mean": lambda: Combined(KD(), how="mean"),

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn.functional import adaptive_avg_pool2d
 
 from contracts.detector_list import AnyFeatures, Wrap, cases, innermost, normal, reads_predicted
-from medaegis._errors import DataError, InputError
+from medaegis._errors import DataError, InputError, NotFittedError
 from medaegis.detect import BU, KD, LID, Combined, Detector, Examples, extract
 from medaegis.detect._names import DETECTORS
 
@@ -270,10 +270,26 @@ def test_the_images_door_is_the_features_door(choosing: Callable[[], Detector], 
     def read(x: Tensor) -> tuple[AnyFeatures, Tensor]:
         return network.by_hand(x, innermost(other).layers, other.map_side)
 
+    if detector.needs_images:  # what it reads of them is its own: tests/detect/test_maha.py
+        assert torch.equal(scores, detector.score(*detector.read_images(network, query, batch_size=4)))
+        assert not torch.allclose(scores, detector.score(*read(query)))
+        return
     (low, low_classes), (high, high_classes) = (read(x) for x in sides().values())
     examples = Examples(low, high, low_classes, high_classes)
     other.prepare(network).fit(read(train)[0], labels, examples=examples)
     torch.testing.assert_close(scores, other.score(*read(query)), rtol=1e-8, atol=1e-8)
+
+
+def test_calibrating_on_images_is_calibrating_on_what_is_read_of_them(make: Callable[[], Detector], network: Net):
+    detector = make().fit_images(network, images(40), torch.arange(40) % 3, **sides())
+    clean = images(31, seed=5)
+    detector.calibrate(*detector.read_images(network, clean), tnr=0.8)
+    wanted = detector.threshold_, detector.threshold_spread_
+    assert detector.calibrate_images(network, clean, tnr=0.8, batch_size=7) is detector
+    assert (detector.threshold_, detector.threshold_spread_) == pytest.approx(wanted, rel=1e-9)
+    assert int((detector.score_images(network, clean) > detector.threshold_ + 1e-9).sum()) == 6
+    with pytest.raises(NotFittedError, match="is not fitted"):
+        make().calibrate_images(network, clean)
 
 
 def test_the_gradient_reaches_the_images(make: Callable[[], Detector], network: Net):

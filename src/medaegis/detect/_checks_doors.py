@@ -52,7 +52,7 @@ def other_files_are_refused(bench: Bench) -> None:
 
 
 def images_door(bench: Bench) -> None:
-    """`fit_images` and `score_images` are `fit` and `score` of what a small network makes of the images."""
+    """`fit_images`, `score_images` and `calibrate_images` are `fit`, `score` and `calibrate` of images' features."""
     network = _network()
     inner = Bench(bench.make, network)
     train, query, attacked = inner.near(), inner.near(8, seed=1), inner.far(seed=12)
@@ -62,9 +62,19 @@ def images_door(bench: Bench) -> None:
     detector.fit_images(network, known, train.labels, negative=sides[0], positive=sides[1], batch_size=16)
     x = _images(query.z)
     logits, features = extract(network, x, [*Taps(network).names(x), PENULTIMATE])
-    wanted = detector.score(detector.pick(features), logits.argmax(dim=1))
-    close = torch.allclose(detector.score_images(network, x, batch_size=3), wanted, rtol=1e-6, atol=1e-8)
+    read = detector.pick(features), logits.argmax(dim=1)
+    if detector.needs_images:
+        read = detector.read_images(network, x)
+    wanted, scores = detector.score(*read), detector.score_images(network, x, batch_size=3)
+    close = torch.allclose(scores, wanted, rtol=1e-6, atol=1e-8)
     demand(close, "`score_images` must be `score` of the network's features and predictions.")
+    _check_threshold(detector, network, x)
+
+
+def _check_threshold(detector: Detector, network: nn.Module, x: Tensor) -> None:
+    demand(detector.calibrate_images(network, x, tnr=0.75) is detector, "`calibrate_images` must return the detector.")
+    flagged = int((detector.score_images(network, x) > cast(float, detector.threshold_)).sum())
+    demand(flagged <= 2, f"calibrate_images(tnr=0.75) must let 6 of these 8 images pass, flagged {flagged}.")
 
 
 def _images(z: Tensor) -> Tensor:

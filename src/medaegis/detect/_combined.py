@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from medaegis._errors import DataError, InputError, is_a, require
-from medaegis._types import Labels, LayerFeatures, PerCase
+from medaegis._types import Images, Labels, LayerFeatures, PerCase
 from medaegis.detect._detector import Detector
 from medaegis.detect._examples import AnyFeatures, Examples
 
@@ -68,6 +68,11 @@ class Combined(Detector):
         """The wrapped detector's layers."""
         return self.detector.layers
 
+    @property
+    def needs_images(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]  # what is wrapped decides
+        """Whether the images door scores more than features of one pass: as the wrapped detector does."""
+        return self.detector.needs_images
+
     def prepare(self, model: nn.Module) -> Self:
         """Prepare the wrapped detector itself, as its own images door does."""
         self.detector.prepare(model)
@@ -93,7 +98,25 @@ class Combined(Detector):
                 "`examples` of Combined must be given, as it learns from attacks, got None. Give "
                 'examples=Examples(negative, positive), to `fit_images` negative= and positive=, or take how="mean".'
             )
-        inner = deepcopy(self.detector).fit(features, labels, examples=examples)
+        return self._weigh(deepcopy(self.detector).fit(features, labels, examples=examples), examples)
+
+    def refine(self, model: nn.Module, negative: Images, positive: Images, *, batch_size: int = 64) -> Self:
+        """Learn the weights anew on what the wrapped detector scores of the images, where it `needs_images`."""
+        if not self.needs_images:
+            return self
+        inner = self.detector_.refine(model, negative, positive, batch_size=batch_size)
+        low, high = (inner.read_images(model, x, batch_size=batch_size) for x in (negative, positive))
+        return self._weigh(inner, Examples(low[0], high[0], low[1], high[1]))
+
+    def read_images(self, model: nn.Module, images: Images, *, batch_size: int = 64) -> tuple[AnyFeatures, Labels]:
+        """What the wrapped detector scores.
+
+        Raises:
+            NotFittedError: before `fit`.
+        """
+        return self.check_fitted().read_images(model, images, batch_size=batch_size)
+
+    def _weigh(self, inner: Detector, examples: Examples | None) -> Self:
         count = len(inner.fitted_layers())
         if self.how == "logistic" and examples is not None:
             weights, bias = _regress(*_example_scores(inner, examples))

@@ -46,6 +46,10 @@ class Detector(BaseEstimator, ABC):
     map_side: int | None = None
     """Side g of the maps (n, c, g, g) that the features door takes beside vectors; None: it takes vectors only."""
 
+    needs_images: bool = False
+    """Whether the images door scores more than the features of one ordinary pass: then only `read_images` gives them,
+    and `score` of features that came from elsewhere is another score, with another threshold."""
+
     threshold_: float | None = None
     threshold_spread_: float | None = None
     """From the median of the calibration scores to the threshold: the unit in which detectors are comparable."""
@@ -152,11 +156,33 @@ class Detector(BaseEstimator, ABC):
             return self.fit(known, labels)
         (low, low_classes), (high, high_classes) = (self._read(model, x, batch_size) for x in (negative, positive))
         examples = Examples(low, high, low_classes, high_classes, negative_groups, positive_groups)
-        return self.fit(known, labels, examples=examples)
+        self.fit(known, labels, examples=examples)
+        return self.refine(model, negative, positive, batch_size=batch_size)
+
+    def refine(self, model: nn.Module, negative: Images, positive: Images, *, batch_size: int = 64) -> Self:
+        """Learn what features of one pass could not give; `fit_images` calls it after `fit`. Nothing, for most."""
+        return self
+
+    def read_images(self, model: nn.Module, images: Images, *, batch_size: int = 64) -> tuple[AnyFeatures, Labels]:
+        """What `score_images` hands to `score`: features of images (n, c, *space), and predicted classes (n,).
+
+        Here, those of one ordinary pass of the network, as `fit_images` reads them. A detector that scores other
+        features overrides this method and says so in `needs_images`.
+        """
+        return self._read(model, images, batch_size)
 
     def score_images(self, model: nn.Module, images: Images, *, batch_size: int = 64) -> PerCase:
         """`score` of what `model` makes of images (n, c, *space), with its own predictions."""
-        return self.score(*self._read(model, images, batch_size))
+        return self.score(*self.read_images(model, images, batch_size=batch_size))
+
+    def calibrate_images(self, model: nn.Module, clean: Images, *, tnr: float = 0.90, batch_size: int = 64) -> Self:
+        """`calibrate` on held-out clean images (n, c, *space), scored as `score_images` does.
+
+        Raises:
+            NotFittedError: before `fit`.
+        """
+        with torch.no_grad():
+            return self._set_threshold(self.score_images(model, clean, batch_size=batch_size), tnr)
 
     def calibrate(self, clean: AnyFeatures, predicted: Labels | None = None, *, tnr: float = 0.90) -> Self:
         """Set `threshold_` so that a share `tnr` of these held-out clean cases passes, and `threshold_spread_`.
@@ -165,7 +191,10 @@ class Detector(BaseEstimator, ABC):
             NotFittedError: before `fit`.
         """
         with torch.no_grad():
-            scores = self.score(clean, predicted).cpu()
+            return self._set_threshold(self.score(clean, predicted), tnr)
+
+    def _set_threshold(self, clean: PerCase, tnr: float) -> Self:
+        scores = clean.cpu()
         self.threshold_ = threshold_at(scores.numpy(), tnr=tnr)
         self.threshold_spread_ = max(self.threshold_ - float(scores.quantile(0.5)), TINY)
         return self
