@@ -31,6 +31,7 @@ MAKERS: dict[str, Callable[[], Detector]] = {
     "SVM penalty": lambda: SVM(10),
     "DNN": lambda: DNN(8, epochs=15, learning_rate=0.01),  # short, as training is slow
     "DNN seed": lambda: DNN(4, epochs=10, patience=4, learning_rate=0.03, batch_size=7, seed=1),
+    "DNN maps": lambda: DNN(6, maps=2, epochs=15, learning_rate=0.02),
     "BU": BU,
     "BU exact": lambda: BU(None),
     "BU seed": lambda: BU(9, dropout=0.5, seed=1),
@@ -39,6 +40,7 @@ MAKERS: dict[str, Callable[[], Detector]] = {
     "Combined LID": lambda: Combined(LID(5)),
     "Combined KD": lambda: Combined(KD()),
     "Combined KD mean": lambda: Combined(KD(), how="mean"),
+    "Combined DNN maps": lambda: Combined(DNN(4, maps=2, epochs=15, learning_rate=0.02)),
     "Combined SVM": lambda: Combined(SVM()),
 }
 CLASSES = (2, 10, 3)

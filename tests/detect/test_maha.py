@@ -170,7 +170,7 @@ def test_layers_are_weighed_by_the_scores_of_moved_images(how: str):
 
 def test_those_who_see_features_alone_refuse_it():
     for use in (evading, guard):
-        with pytest.raises(InputError, match=r"detectors that score features.*got \['MAHA'\]"):
+        with pytest.raises(InputError, match=r"detectors that score channel means.*got \['MAHA'\]"):
             use(moving(deep(), 1 / 256))
 
 

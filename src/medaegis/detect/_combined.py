@@ -70,8 +70,13 @@ class Combined(Detector):
 
     @property
     def needs_images(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]  # what is wrapped decides
-        """Whether the images door scores more than features of one pass: as the wrapped detector does."""
+        """Whether the images door scores more than channel means of one pass: as the wrapped detector does."""
         return self.detector.needs_images
+
+    @property
+    def map_side(self) -> int | None:  # pyright: ignore[reportIncompatibleVariableOverride]  # what is wrapped decides
+        """Side of the maps that features may be: as for the wrapped detector."""
+        return self.detector.map_side
 
     def prepare(self, model: nn.Module) -> Self:
         """Prepare the wrapped detector itself, as its own images door does."""

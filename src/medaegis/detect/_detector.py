@@ -47,8 +47,8 @@ class Detector(BaseEstimator, ABC):
     """Side g of the maps (n, c, g, g) that the features door takes beside vectors; None: it takes vectors only."""
 
     needs_images: bool = False
-    """Whether the images door scores more than the features of one ordinary pass: then only `read_images` gives them,
-    and `score` of features that came from elsewhere is another score, with another threshold."""
+    """Whether the images door scores more than the channel means of one ordinary pass: then only `read_images` gives
+    what `score` takes, and `score` of channel means is refused, or another score with another threshold."""
 
     threshold_: float | None = None
     threshold_spread_: float | None = None
@@ -261,18 +261,23 @@ class Detector(BaseEstimator, ABC):
         return detector
 
     def _read(self, model: nn.Module, images: Images, batch_size: int) -> tuple[AnyFeatures, Labels]:
-        tapped = extract(model, images, self._taps(), batch_size=batch_size)
+        tapped = extract(model, images, self._taps(), batch_size=batch_size, grid=self.map_side)
         return self.pick(tapped.features), tapped.logits.argmax(dim=1)
 
     def _taps(self) -> Any:
         return (self.layers,) if self.layers == PENULTIMATE else self.layers
 
 
-def by_layer(features: AnyFeatures, owner: str) -> dict[str, Tensor]:
+def by_layer(features: AnyFeatures, owner: str, *, map_side: int | None = None) -> dict[str, Tensor]:
     """Features as a mapping; one layer's tensor gets the name "".
 
+    Args:
+        features: (n, d), or by layer.
+        owner: class of the detector.
+        map_side: g where a layer may also be maps, (n, c, g), (n, c, g, g) or (n, c, g, g, g).
+
     Raises:
-        InputError: no layer, not (n, d), different n, or not finite.
+        InputError: no layer, not (n, d) and no such maps, different n, or not finite.
 
     Example:
         >>> list(by_layer(torch.zeros(2, 3), "KD"))
@@ -281,14 +286,18 @@ def by_layer(features: AnyFeatures, owner: str) -> dict[str, Tensor]:
     layers = dict(features) if isinstance(features, Mapping) else {"": features}
     require(len(layers) > 0, "features", owner, "at least one layer", layers)
     for z in layers.values():
-        require(z.dim() == 2, "features", owner, "(n, d), or layer names with such tensors", tuple(z.shape))
+        maps = map_side is not None and 3 <= z.dim() <= 5 and set(z.shape[2:]) == {map_side}
+        kinds = "(n, d)" if map_side is None else f"(n, d) or maps (n, c, {map_side}, ...)"
+        require(z.dim() == 2 or maps, "features", owner, f"{kinds}, or layer names with such tensors", tuple(z.shape))
         require(bool(torch.isfinite(z).all()), "features", owner, "finite", "NaN or infinity")
     sizes = {name: len(z) for name, z in layers.items()}
     require(len(set(sizes.values())) == 1, "features", owner, "of the same n at every layer", sizes)
     return layers
 
 
-def to_score(features: AnyFeatures, widths: Mapping[str, int], owner: str) -> dict[str, Tensor]:
+def to_score(
+    features: AnyFeatures, widths: Mapping[str, int], owner: str, *, map_side: int | None = None
+) -> dict[str, Tensor]:
     """The layers that were fitted, in float64 on the features' own device, in the order of `widths`.
 
     What fitting stored follows by `stored.to(z)`, so that a detector fitted in one precision on one device scores
@@ -298,6 +307,7 @@ def to_score(features: AnyFeatures, widths: Mapping[str, int], owner: str) -> di
         features: (n, d), or by layer.
         widths: number of channels by layer, as fitted.
         owner: class of the detector.
+        map_side: as `by_layer` takes it.
 
     Raises:
         InputError: a layer is missing, or has another number of channels.
@@ -306,12 +316,31 @@ def to_score(features: AnyFeatures, widths: Mapping[str, int], owner: str) -> di
         >>> to_score(torch.zeros(2, 3, dtype=torch.float16), {"": 3}, "KD")[""].dtype
         torch.float64
     """
-    layers = by_layer(features, owner)
+    layers = by_layer(features, owner, map_side=map_side)
     require(set(widths) <= set(layers), "features", owner, f"with layers {list(widths)}", list(layers))
     wrong = {name: layers[name].shape[1] for name, d in widths.items() if layers[name].shape[1] != d}
     rule = f"of as many channels as in fit, {[widths[name] for name in wrong]}"
     require(not wrong, "features", owner, rule, wrong)
     return {name: layers[name].double() for name in widths}
+
+
+def check_kind(layers: Mapping[str, Tensor], dimensions: Mapping[str, int], owner: str) -> None:
+    """Check that each layer is what was fitted there: a vector a case, or maps of as many spatial dimensions.
+
+    Args:
+        layers: by layer.
+        dimensions: number of the tensor's dimensions by layer, as fitted.
+        owner: class of the detector.
+
+    Raises:
+        InputError: a layer has another number of dimensions.
+
+    Example:
+        >>> check_kind({"": torch.zeros(2, 3)}, {"": 2}, "DNN")
+    """
+    wrong = {name: tuple(z.shape) for name, z in layers.items() if z.dim() != dimensions[name]}
+    rule = f"of as many dimensions as in fit, {[dimensions[name] for name in wrong]}"
+    require(not wrong, "features", owner, rule, wrong)
 
 
 def check_fit(layers: dict[str, Tensor], labels: Tensor, owner: str) -> Tensor:
