@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from medaegis._errors import InputError
 from medaegis.detect import DNN, MAHA, Combined, Examples, evading, extract, guard, make_detector
 from medaegis.detect._hold_out import hold_out
-from medaegis.detect._small_net import SmallNet
+from medaegis.detect._small_net import SmallNet, _start
 
 CONVOLUTIONS = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
 
@@ -54,6 +54,16 @@ def test_by_hand():
     net = SmallNet(none, none + 1, kernel, none, centre, none + 4, torch.ones(1, 1), none + 0.5)
     # sums: (-1, -2), (3, 3); relu (0, 0), (3, 3); 4 - those: (4, 4), (1, 1); mean 2.5
     assert net(torch.tensor([[[[1.0, -2.0], [0.0, 3.0]]]])).tolist() == [3.0]
+
+
+@pytest.mark.parametrize("side", [(), (4,), (4, 4)])
+def test_first_weights_are_as_wide_as_torch_s_own(side: tuple[int, ...]):
+    net = _start(normal(9, 50, *side), 40, torch.Generator().manual_seed(0))
+    for part, inputs in zip(net[2:], (50, 50, 40, 40, 40, 40), strict=True):
+        places = 3 ** len(side) if part is not net.weight3 and part is not net.bias3 else 1
+        bound = 1 / (inputs * places) ** 0.5
+        assert part.abs().max() <= bound
+        assert part.numel() == 1 or part.abs().max() > 0.9 * bound
 
 
 def test_learns_what_channel_means_do_not_show():

@@ -114,12 +114,15 @@ def test_no_magnitude_moves_nothing():
 
 
 def test_moved_images_stay_images_and_pixels_at_the_border_keep_their_gradient():
-    network = pixels_as_features()
-    maha = moving(network, 0.3, 2, 3)
-    query = torch.cat([torch.zeros(1, 1, 2, 3), torch.ones(1, 1, 2, 3)]).double().requires_grad_()
+    network = pixels_as_features()  # dark images: a step of 0.3 towards their mean goes beyond it, and beyond 0
+    maha = MAHA(magnitude=0.3, layers="penultimate")
+    maha.fit_images(network, images(80, 2, 3, low=0, high=0.2), torch.arange(80) % 2)
+    query = images(20, 2, 3, seed=1, low=0, high=0.3).requires_grad_()
     features, _ = maha.read_images(network, query)
-    assert features.min() >= 0
-    assert features.max() <= 1
+    assert features.min() == 0
+    assert (features == 0).double().mean() > 0.2
+    bright, _ = maha.read_images(network, torch.full((1, 1, 2, 3), 0.9).double())
+    assert bright.max() <= 1
     (gradient,) = torch.autograd.grad(maha.score_images(network, query).sum(), query)
     leaf = features.detach().requires_grad_()
     (wanted,) = torch.autograd.grad(maha.score(leaf).sum(), leaf)
@@ -153,7 +156,7 @@ def test_thresholds_of_images_are_of_moved_images(tmp_path: Path):
 def test_layers_are_weighed_by_the_scores_of_moved_images(how: str):
     network, x, labels = deep(), images(80), torch.arange(80) % 2
     sides = {"negative": images(30, seed=2), "positive": images(30, seed=3) ** 1.2}
-    combined = Combined(Combined(MAHA(magnitude=0.02), "mean"), how).fit_images(network, x, labels, **sides)
+    combined = Combined(Combined(MAHA(magnitude=0.02), how), how).fit_images(network, x, labels, **sides)
     if how == "logistic":
         inner = combined.detector_
         low, high = (
@@ -161,6 +164,7 @@ def test_layers_are_weighed_by_the_scores_of_moved_images(how: str):
         )
         weights, bias = _regress(torch.cat([low, high]), torch.tensor([0] * 30 + [1] * 30))
         torch.testing.assert_close((combined.weights_, combined.bias_), (weights, bias), rtol=1e-9, atol=1e-9)
+        torch.testing.assert_close((inner.weights_, inner.bias_), (weights, bias), rtol=1e-9, atol=1e-9)
         still = Combined(Combined(MAHA(), "mean")).fit_images(network, x, labels, **sides)
         assert not torch.allclose(combined.weights_, still.weights_)
     query = images(5, seed=4)
