@@ -71,8 +71,9 @@ def test_nested_parameters_and_pipelines(rows):
 @pytest.mark.parametrize(
     ("detector", "tnr", "text"),
     [
-        (None, 0.9, "`detector` of OutlierEstimator must be a detector that needs no attacks, got None"),
+        (None, 0.9, "`detector` of OutlierEstimator must be a detector that needs no attacks and no images, got None"),
         (KD, 0.9, "needs no attacks"),
+        (MAHA(magnitude=0.1), 0.9, "no images"),
         (KD(), 1.0, r"`tnr` of OutlierEstimator must be a share in \(0, 1\), as in 0.90, got 1.0"),
     ],
 )
