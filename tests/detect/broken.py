@@ -168,7 +168,7 @@ class LoadsAnything(Plain):
                 detector = cls.restore({key: file.get_tensor(key) for key in file.keys()}, values)  # noqa: SIM118
         except SafetensorError as error:
             raise DataError("damaged") from error
-        detector.threshold_ = values["threshold_"]
+        detector.threshold_, detector.threshold_spread_ = values["threshold_"], values["threshold_spread_"]
         return detector
 
 

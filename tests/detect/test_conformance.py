@@ -8,11 +8,9 @@ import torch
 from torch import nn
 
 from detect.broken import BROKEN
-from detect.factories import NEED_A_MODEL, factory
 from detect.plain import Plain
 from medaegis import InputError, MedaegisError
 from medaegis.detect import ConformanceError, check_detector, detector_checks
-from medaegis.detect._names import DETECTORS
 
 CHECKS = detector_checks()
 
@@ -22,17 +20,6 @@ def network() -> nn.Module:
     with torch.random.fork_rng():
         torch.manual_seed(0)
         return nn.Sequential(nn.Flatten(), nn.Linear(16, 5), nn.ReLU(), nn.Linear(5, 2)).double().train()
-
-
-@pytest.mark.parametrize("check", CHECKS)
-@pytest.mark.parametrize("name", sorted(set(DETECTORS) - NEED_A_MODEL))
-def test_ours_keep_the_laws(name: str, check: str):
-    CHECKS[check](factory(name))
-
-
-@pytest.mark.parametrize("name", sorted(set(DETECTORS) & NEED_A_MODEL))
-def test_ours_that_need_a_model_keep_the_laws(name: str, network: nn.Module):
-    check_detector(factory(name), model=network)
 
 
 def test_a_detector_that_keeps_the_laws():

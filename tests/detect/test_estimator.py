@@ -9,14 +9,14 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from detect.factories import NEED_A_MODEL, factory
+from contracts.detector_list import first_of_each_class
 from detect.plain import Plain
 from medaegis import InputError
-from medaegis.detect import KD, MAHA, Detector, HFCScore, OutlierEstimator, find_detectors
-from medaegis.detect._names import DETECTORS
+from medaegis.detect import BU, KD, MAHA, Detector, HFCScore, OutlierEstimator, find_detectors
 
-FOUND = {name: factory(name)() if name in DETECTORS else kind() for name, kind in find_detectors().items()}
-DETECTING = [detector for name, detector in FOUND.items() if name not in NEED_A_MODEL and not detector.learns_attacks]
+SMALL = first_of_each_class()
+FOUND = [SMALL.get(kind, kind)() for kind in find_detectors().values()]  # some of scikit-learn's checks have ten cases
+DETECTING = [detector for detector in FOUND if not isinstance(detector, BU) and not detector.learns_attacks]
 
 
 @pytest.fixture
@@ -71,8 +71,9 @@ def test_nested_parameters_and_pipelines(rows):
 @pytest.mark.parametrize(
     ("detector", "tnr", "text"),
     [
-        (None, 0.9, "`detector` of OutlierEstimator must be a detector that needs no attacks, got None"),
+        (None, 0.9, "`detector` of OutlierEstimator must be a detector that needs no attacks and no images, got None"),
         (KD, 0.9, "needs no attacks"),
+        (MAHA(magnitude=0.1), 0.9, "no images"),
         (KD(), 1.0, r"`tnr` of OutlierEstimator must be a share in \(0, 1\), as in 0.90, got 1.0"),
     ],
 )

@@ -48,7 +48,7 @@ def test_the_first_of_two_installed_ones_wins(monkeypatch: pytest.MonkeyPatch):
         ("a_module_that_is_not_there:X", r"detector Bad \(.*cannot be loaded: No module"),
         ("medaegis.detect:extract", r"Bad \(.*must be a subclass of medaegis.detect.Detector, got <function extract"),
         ("medaegis.detect:DetectorGuard", "must be a subclass"),
-        ("medaegis.detect:Detector", "lacks fit, fitted_layers, restore, score, state"),
+        ("medaegis.detect:Detector", "lacks fit, restore, score, state"),
     ],
 )
 def test_a_broken_one_stops_no_other(monkeypatch: pytest.MonkeyPatch, value: str, text: str):

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from detect.plain import Plain
 from medaegis import InputError, NotFittedError
 from medaegis.detect import Detector, OutlierEstimator, check_detector, detector_checks, find_detectors, make_detector
 from medaegis.detect._names import DETECTORS
@@ -76,3 +77,21 @@ def test_its_errors():
         make_detector("FeatureNorm").score(torch.zeros(2, 2))
     with pytest.raises(InputError, match="norms differ"):
         make_detector("FeatureNorm").fit(torch.ones(5, 2), torch.zeros(5))
+
+
+def test_a_class_that_names_what_it_fits_needs_no_method_for_it():
+    class Short(Plain):
+        fitted_attribute = "means_"
+        fitted_layers = Detector.fitted_layers
+
+    assert check_detector(Short) == list(detector_checks())
+    with pytest.raises(NotFittedError, match=r"^Short is not fitted yet: call fit\(features, labels\) first\.$"):
+        Short().fitted_layers()
+
+
+def test_a_class_that_says_nothing_is_told_what_to_do():
+    class Silent(Plain):
+        fitted_layers = Detector.fitted_layers
+
+    with pytest.raises(NotImplementedError, match="Silent must set `fitted_attribute`, or override `fitted_layers`"):
+        Silent().fitted_layers()

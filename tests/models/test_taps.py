@@ -9,6 +9,7 @@ from torch import nn
 
 from medaegis import InputError, Taps
 from medaegis.models import build_model, channel_means, frozen
+from medaegis.models._taps import pooled_maps
 
 
 @pytest.fixture(autouse=True)
@@ -244,3 +245,53 @@ def test_frozen_computes_in_ieee_float32(precision) -> None:
 
 def test_small_network_of_the_zoo() -> None:
     assert len(Taps(build_model("small-resnet", classes=2).model).names(torch.rand(1, 3, 32, 32))) == 9
+
+
+# maps
+
+
+@pytest.mark.parametrize("shape", [(2, 3, 6), (2, 3, 6, 9), (2, 3, 6, 9, 3)])
+def test_pooled_maps_are_means_of_their_blocks(shape) -> None:
+    z = images(*shape)
+    pooled = pooled_maps(z, 3)
+    blocks = z
+    for dim in range(2, z.dim()):
+        size = z.shape[dim] // 3
+        blocks = blocks.unfold(dim, size, size)
+    dims = tuple(range(z.dim(), blocks.dim()))
+    torch.testing.assert_close(pooled, blocks.mean(dim=dims))
+    torch.testing.assert_close(pooled.flatten(2).mean(dim=2), channel_means(z))
+    assert torch.autograd.gradcheck(lambda x: pooled_maps(x, 3), (z.requires_grad_(),))
+
+
+def test_maps_of_layers_and_a_vector_at_the_end(net) -> None:
+    x = images(2, 3, 10, 10)
+    names = ["1", "3", "5", "penultimate"]
+    logits, features = Taps(net, names, grid=2)(x)
+    means = Taps(net, names)(x)
+    assert {name: tuple(z.shape) for name, z in features.items()} == {
+        "1": (2, 4, 2, 2),
+        "3": (2, 5, 2, 2),
+        "5": (2, 5),
+        "penultimate": (2, 5),
+    }
+    assert torch.equal(logits, means.logits)
+    for name, z in means.features.items():
+        found = features[name] if features[name].dim() == 2 else features[name].mean(dim=(2, 3))
+        torch.testing.assert_close(found, z)
+
+
+def test_vectors_are_copied_from_in_place_activations() -> None:
+    dense = nn.Sequential(nn.Linear(4, 4), nn.ReLU(inplace=True), nn.Linear(4, 2)).double()
+    x = images(3, 4)
+    assert torch.equal(Taps(dense, ["0"], grid=2)(x).features["0"], dense[0](x))
+
+
+def test_a_map_smaller_than_the_grid_repeats() -> None:
+    assert pooled_maps(torch.tensor([[[[7.0]]]]), 4).tolist() == [[[[7.0] * 4] * 4]]
+
+
+@pytest.mark.parametrize("grid", [0, -1, 2.0, True, "4"])
+def test_the_grid_is_checked(net, grid) -> None:
+    with pytest.raises(InputError, match="`grid` of Taps must be an int >= 1, or None"):
+        Taps(net, grid=grid)

@@ -32,7 +32,7 @@ class ConformanceError(MedaegisError, AssertionError):
 
 
 class Cases(NamedTuple):
-    """Features (n, d) in float64 and their classes (n,)."""
+    """Features (n, d), or maps (n, d, g, g), in float64 and their classes (n,)."""
 
     z: Tensor
     labels: Tensor
@@ -74,6 +74,12 @@ class Bench:
         """Three classes that are no ranks; with a network, up to three of its own."""
         return (2, 10, 3) if self.model is None else tuple(range(min(3, _head(self.model).out_features)))
 
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of one case: (d,), or (d, g, g) for a detector that takes maps."""
+        side = self.make().map_side
+        return (self.width,) if side is None else (self.width, side, side)
+
     def by_name(self) -> Callable[[Tensor], dict[str, Tensor]]:
         """How features become a mapping: of two layers, or of one for a detector that refuses two when it is fitted."""
         try:
@@ -85,12 +91,13 @@ class Bench:
     def near(self, n: int = 60, *, seed: int = 0) -> Cases:
         """Normal cases, in turn of each class."""
         place = torch.arange(n) % len(self.classes)
-        return Cases(_normal(n, self.width, seed) + 6 * place[:, None], torch.tensor(self.classes)[place])
+        z = _normal(n, self.shape, seed)
+        return Cases(z + 6 * place.reshape(-1, *[1] * (z.dim() - 1)), torch.tensor(self.classes)[place])
 
     def far(self, n: int = 60, *, seed: int = 0) -> Cases:
         """Cases outside of all classes, beyond the last."""
         centre = 6 * (len(self.classes) - 1)
-        return Cases(centre + 20 * _normal(n, self.width, seed).abs(), torch.full((n,), self.classes[-1]))
+        return Cases(centre + 20 * _normal(n, self.shape, seed).abs(), torch.full((n,), self.classes[-1]))
 
     def examples(self, change: Change, *, swapped: bool = False) -> Examples:
         """Examples whose positives lie as `far` does; swapped, its negatives do."""
@@ -161,8 +168,8 @@ def tensors_of(features: AnyFeatures) -> list[Tensor]:
     return list(features.values()) if isinstance(features, Mapping) else [features]
 
 
-def _normal(n: int, d: int, seed: int) -> Tensor:
-    return torch.randn(n, d, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+def _normal(n: int, shape: tuple[int, ...], seed: int) -> Tensor:
+    return torch.randn(n, *shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
 def _head(model: nn.Module) -> nn.Linear:

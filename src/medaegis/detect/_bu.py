@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor, nn
@@ -42,6 +42,8 @@ class BU(Detector):
         >>> bool(bu.score(z)[2] > bu.score(z)[0])
         True
     """
+
+    fitted_attribute: ClassVar[str] = "width_"
 
     head_: Weight | None = None
     width_: int | None = None
@@ -96,8 +98,8 @@ class BU(Detector):
             NotFittedError: before `fit` or before `prepare`.
             InputError: the layer is missing, or has another number of channels.
         """
-        width, head = self._fitted()
-        z = to_score(features, {self.layer_: width}, "BU")[self.layer_]
+        head = self._head()
+        z = to_score(features, {self.layer_: head.shape[1]}, "BU")[self.layer_]
         if self.masks_ is None:
             return _exact_variance(z, head.to(z), self.dropout)
         return _variance(z, head.to(z), self.masks_.to(z) / (1 - self.dropout))
@@ -108,7 +110,7 @@ class BU(Detector):
         Raises:
             NotFittedError: before `fit`.
         """
-        self._fitted_width()
+        self.check_fitted()
         return (self.layer_,)
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -117,7 +119,7 @@ class BU(Detector):
         Raises:
             NotFittedError: before `fit` or before `prepare`.
         """
-        _, head = self._fitted()
+        head = self._head()
         tensors = {"head": head} if self.masks_ is None else {"head": head, "masks": self.masks_}
         return tensors, {"passes": self.passes, "dropout": self.dropout, "seed": self.seed, "layer": self.layer_}
 
@@ -130,16 +132,11 @@ class BU(Detector):
         detector.masks_ = None if detector.passes is None else tensors["masks"]
         return detector
 
-    def _fitted_width(self) -> int:
-        if self.width_ is None:
-            raise NotFittedError("BU is not fitted yet: call fit(features, labels) first.")
-        return self.width_
-
-    def _fitted(self) -> tuple[int, Weight]:
-        width = self._fitted_width()
+    def _head(self) -> Weight:
+        self.check_fitted()
         if self.head_ is None:
             raise NotFittedError("BU has no head yet: call prepare(model) first, with the network of these features.")
-        return width, self.head_
+        return self.head_
 
 
 def _check_width(weight: Weight | None, width: int | None) -> None:

@@ -32,6 +32,8 @@ def save_and_load(bench: Bench) -> None:
         same = torch.equal(back.score(wrap(z), labels), detector.score(wrap(z), labels))
         demand(same, "A loaded detector must score bit for bit as the saved one.")
         demand(back.threshold_ == detector.threshold_, "A loaded detector must keep its threshold.")
+        demand(back.threshold_spread_ == detector.threshold_spread_, "A loaded detector must keep its spread.")
+        demand(back.fitted_layers() == detector.fitted_layers(), "A loaded detector must have the same layers.")
         kept = json.dumps(back.state()[1]) == json.dumps(detector.state()[1])
         demand(kept and _same(back.state()[0], detector.state()[0]), "A loaded detector must have the same state.")
 
@@ -50,7 +52,7 @@ def other_files_are_refused(bench: Bench) -> None:
 
 
 def images_door(bench: Bench) -> None:
-    """`fit_images` and `score_images` are `fit` and `score` of what a small network makes of the images."""
+    """`fit_images`, `score_images` and `calibrate_images` are `fit`, `score` and `calibrate` of images' features."""
     network = _network()
     inner = Bench(bench.make, network)
     train, query, attacked = inner.near(), inner.near(8, seed=1), inner.far(seed=12)
@@ -60,13 +62,24 @@ def images_door(bench: Bench) -> None:
     detector.fit_images(network, known, train.labels, negative=sides[0], positive=sides[1], batch_size=16)
     x = _images(query.z)
     logits, features = extract(network, x, [*Taps(network).names(x), PENULTIMATE])
-    wanted = detector.score(detector.pick(features), logits.argmax(dim=1))
-    close = torch.allclose(detector.score_images(network, x, batch_size=3), wanted, rtol=1e-6, atol=1e-8)
+    read = detector.pick(features), logits.argmax(dim=1)
+    if detector.needs_images:
+        read = detector.read_images(network, x)
+    wanted, scores = detector.score(*read), detector.score_images(network, x, batch_size=3)
+    close = torch.allclose(scores, wanted, rtol=1e-6, atol=1e-8)
     demand(close, "`score_images` must be `score` of the network's features and predictions.")
+    _check_threshold(detector, network, x)
+
+
+def _check_threshold(detector: Detector, network: nn.Module, x: Tensor) -> None:
+    demand(detector.calibrate_images(network, x, tnr=0.75) is detector, "`calibrate_images` must return the detector.")
+    flagged = int((detector.score_images(network, x) > cast(float, detector.threshold_)).sum())
+    demand(flagged <= 2, f"calibrate_images(tnr=0.75) must let 6 of these 8 images pass, flagged {flagged}.")
 
 
 def _images(z: Tensor) -> Tensor:
-    return z[:, None, None, :]
+    """Images of one row: one value of each channel."""
+    return z.reshape(*z.shape[:2], -1)[:, None, None, :, 0]
 
 
 def _network() -> nn.Module:

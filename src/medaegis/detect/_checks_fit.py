@@ -61,18 +61,23 @@ def fit_keeps_copies(bench: Bench) -> None:
 
 
 def fit_keeps_no_graph(bench: Bench) -> None:
-    """Scores of a detector that was fitted on features with a gradient have none."""
-    detector, query = bench.fitted(lambda z: z.clone().requires_grad_()), bench.near(5, seed=1)
-    demand(not detector.score(*query).requires_grad, "`fit` must detach what it keeps of the features.")
+    """Scores and state of a detector that was fitted on features with a gradient have none."""
+    (z, labels), text = bench.near(5, seed=1), "`fit` must detach what it keeps of the features."
+    for wrap in (one_layer, bench.by_name()):
+        detector = bench.fitted(lambda given, wrap=wrap: wrap(given.clone().requires_grad_()))
+        demand(not detector.score(wrap(z), labels).requires_grad, text)
+        demand(not any(part.requires_grad for part in detector.state()[0].values()), text)
 
 
 def fit_twice_is_fit_anew(bench: Bench) -> None:
     """What an earlier `fit` learned is forgotten."""
-    query, detector = bench.near(8, seed=1), bench.new()
-    bench.fit(detector, lambda z: 2 * z - 1, bench.near(40, seed=5))
-    bench.fit(detector, one_layer)
-    same = torch.equal(detector.score(*query), bench.fitted(one_layer).score(*query))
-    demand(same, "A second `fit` must give the same scores as a first one on the same features.")
+    z, labels = bench.near(8, seed=1)
+    for wrap in (one_layer, bench.by_name()):
+        detector = bench.new()
+        bench.fit(detector, lambda given: 2 * given - 1, bench.near(40, seed=5))
+        bench.fit(detector, wrap)
+        same = torch.equal(detector.score(wrap(z), labels), bench.fitted(wrap).score(wrap(z), labels))
+        demand(same, "A second `fit` must give the same scores as a first one on the same features.")
 
 
 def unfitted_raises(bench: Bench) -> None:

@@ -69,9 +69,9 @@ def _check_slope(detector: Detector, wrap: Change, case: Tensor, label: Tensor) 
 
 
 def _finite_differences(score: Callable[[Tensor], Tensor], case: Tensor, step: float = 1e-5) -> Tensor:
-    """The slope of one case's score along each channel, (1, d), from both sides."""
-    moves = (step * torch.eye(case.shape[1], dtype=case.dtype)).split(1)
-    return torch.stack([score(case + move) - score(case - move) for move in moves], dim=1) / (2 * step)
+    """The slope of one case's score along each of its values, in the case's own shape, from both sides."""
+    moves = step * torch.eye(case.numel(), dtype=case.dtype).reshape(-1, *case.shape)
+    return torch.stack([score(case + move) - score(case - move) for move in moves]).reshape(case.shape) / (2 * step)
 
 
 def single_precision(bench: Bench) -> None:

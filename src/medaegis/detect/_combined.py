@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from copy import deepcopy
-from typing import Any, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from medaegis._errors import DataError, InputError, NotFittedError, is_a, require
-from medaegis._types import Labels, LayerFeatures, PerCase
+from medaegis._errors import DataError, InputError, is_a, require
+from medaegis._types import Images, Labels, LayerFeatures, PerCase
 from medaegis.detect._detector import Detector
 from medaegis.detect._examples import AnyFeatures, Examples
 
@@ -45,6 +45,8 @@ class Combined(Detector):
         tensor([False,  True])
     """
 
+    fitted_attribute: ClassVar[str] = "detector_"
+
     def __init__(self, detector: Detector, how: Literal["logistic", "mean"] = "logistic") -> None:
         require(is_a(detector, Detector), "detector", "Combined", "a detector, such as MAHA()", detector)
         require(how in ("logistic", "mean"), "how", "Combined", '"logistic" or "mean"', how)
@@ -65,6 +67,16 @@ class Combined(Detector):
     def layers(self) -> Any:  # pyright: ignore[reportIncompatibleVariableOverride]  # what is wrapped decides
         """The wrapped detector's layers."""
         return self.detector.layers
+
+    @property
+    def needs_images(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]  # what is wrapped decides
+        """Whether the images door scores more than channel means of one pass: as the wrapped detector does."""
+        return self.detector.needs_images
+
+    @property
+    def map_side(self) -> int | None:  # pyright: ignore[reportIncompatibleVariableOverride]  # what is wrapped decides
+        """Side of the maps that features may be: as for the wrapped detector."""
+        return self.detector.map_side
 
     def prepare(self, model: nn.Module) -> Self:
         """Prepare the wrapped detector itself, as its own images door does."""
@@ -91,7 +103,25 @@ class Combined(Detector):
                 "`examples` of Combined must be given, as it learns from attacks, got None. Give "
                 'examples=Examples(negative, positive), to `fit_images` negative= and positive=, or take how="mean".'
             )
-        inner = deepcopy(self.detector).fit(features, labels, examples=examples)
+        return self._weigh(deepcopy(self.detector).fit(features, labels, examples=examples), examples)
+
+    def refine(self, model: nn.Module, negative: Images, positive: Images, *, batch_size: int = 64) -> Self:
+        """Learn the weights anew on what the wrapped detector scores of the images, where it `needs_images`."""
+        if not self.needs_images:
+            return self
+        inner = self.detector_.refine(model, negative, positive, batch_size=batch_size)
+        low, high = (inner.read_images(model, x, batch_size=batch_size) for x in (negative, positive))
+        return self._weigh(inner, Examples(low[0], high[0], low[1], high[1]))
+
+    def read_images(self, model: nn.Module, images: Images, *, batch_size: int = 64) -> tuple[AnyFeatures, Labels]:
+        """What the wrapped detector scores.
+
+        Raises:
+            NotFittedError: before `fit`.
+        """
+        return self.check_fitted().read_images(model, images, batch_size=batch_size)
+
+    def _weigh(self, inner: Detector, examples: Examples | None) -> Self:
         count = len(inner.fitted_layers())
         if self.how == "logistic" and examples is not None:
             weights, bias = _regress(*_example_scores(inner, examples))
@@ -118,7 +148,7 @@ class Combined(Detector):
         Raises:
             NotFittedError: before `fit`.
         """
-        self._check_fitted()
+        self.check_fitted()
         return self.detector_.layer_scores(features, predicted)
 
     def fitted_layers(self) -> tuple[str, ...]:
@@ -127,7 +157,7 @@ class Combined(Detector):
         Raises:
             NotFittedError: before `fit`.
         """
-        self._check_fitted()
+        self.check_fitted()
         return self.detector_.fitted_layers()
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -136,7 +166,7 @@ class Combined(Detector):
         Raises:
             NotFittedError: before `fit`.
         """
-        self._check_fitted()
+        self.check_fitted()
         parts, values = self.detector_.state()
         tensors = {f"{INNER}{name}": part for name, part in parts.items()}
         tensors |= {"weights": self.weights_, "bias": self.bias_}
@@ -154,10 +184,6 @@ class Combined(Detector):
         detector = cls(inner, how=values["how"])
         detector.detector_, detector.weights_, detector.bias_ = inner, tensors["weights"], tensors["bias"]
         return detector
-
-    def _check_fitted(self) -> None:
-        if not hasattr(self, "weights_"):
-            raise NotFittedError("Combined is not fitted yet: call fit(features, labels, examples=...) first.")
 
 
 def _example_scores(inner: Detector, examples: Examples) -> tuple[Tensor, Tensor]:

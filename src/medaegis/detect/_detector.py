@@ -37,8 +37,18 @@ class Detector(BaseEstimator, ABC):
     learns_attacks: ClassVar[bool] = False
     """Whether `fit` needs `examples`."""
 
+    fitted_attribute: ClassVar[str] = ""
+    """Name of what `fit` sets: a mapping by layer name, where `fitted_layers` is not overridden."""
+
     layers: Any = PENULTIMATE
     """Which layers the images door hands to `fit` and `score`: names, or "relu" for all activations."""
+
+    map_side: int | None = None
+    """Side g of the maps (n, c, g, g) that the features door takes beside vectors; None: it takes vectors only."""
+
+    needs_images: bool = False
+    """Whether the images door scores more than the channel means of one ordinary pass: then only `read_images` gives
+    what `score` takes, and `score` of channel means is refused, or another score with another threshold."""
 
     threshold_: float | None = None
     threshold_spread_: float | None = None
@@ -66,13 +76,29 @@ class Detector(BaseEstimator, ABC):
         """Take from the network what the features door needs besides features: nothing, for most."""
         return self
 
-    @abstractmethod
     def fitted_layers(self) -> tuple[str, ...]:
         """Names of the layers that `fit` got; "" for a single layer's tensor.
 
         Raises:
             NotFittedError: before `fit`.
         """
+        return tuple(self.check_fitted())
+
+    def check_fitted(self) -> Any:
+        """What `fit` has set under the name `fitted_attribute`.
+
+        Raises:
+            NotFittedError: before `fit`.
+            NotImplementedError: the class neither names it nor overrides `fitted_layers`.
+        """
+        name, owner = self.fitted_attribute, type(self).__name__
+        if not name:
+            raise NotImplementedError(f"{owner} must set `fitted_attribute`, or override `fitted_layers`.")
+        found = getattr(self, name, None)
+        if found is None:
+            examples = ", examples=..." if self.learns_attacks else ""
+            raise NotFittedError(f"{owner} is not fitted yet: call fit(features, labels{examples}) first.")
+        return found
 
     @abstractmethod
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -130,11 +156,33 @@ class Detector(BaseEstimator, ABC):
             return self.fit(known, labels)
         (low, low_classes), (high, high_classes) = (self._read(model, x, batch_size) for x in (negative, positive))
         examples = Examples(low, high, low_classes, high_classes, negative_groups, positive_groups)
-        return self.fit(known, labels, examples=examples)
+        self.fit(known, labels, examples=examples)
+        return self.refine(model, negative, positive, batch_size=batch_size)
+
+    def refine(self, model: nn.Module, negative: Images, positive: Images, *, batch_size: int = 64) -> Self:
+        """Learn what features of one pass could not give; `fit_images` calls it after `fit`. Nothing, for most."""
+        return self
+
+    def read_images(self, model: nn.Module, images: Images, *, batch_size: int = 64) -> tuple[AnyFeatures, Labels]:
+        """What `score_images` hands to `score`: features of images (n, c, *space), and predicted classes (n,).
+
+        Here, those of one ordinary pass of the network, as `fit_images` reads them. A detector that scores other
+        features overrides this method and says so in `needs_images`.
+        """
+        return self._read(model, images, batch_size)
 
     def score_images(self, model: nn.Module, images: Images, *, batch_size: int = 64) -> PerCase:
         """`score` of what `model` makes of images (n, c, *space), with its own predictions."""
-        return self.score(*self._read(model, images, batch_size))
+        return self.score(*self.read_images(model, images, batch_size=batch_size))
+
+    def calibrate_images(self, model: nn.Module, clean: Images, *, tnr: float = 0.90, batch_size: int = 64) -> Self:
+        """`calibrate` on held-out clean images (n, c, *space), scored as `score_images` does.
+
+        Raises:
+            NotFittedError: before `fit`.
+        """
+        with torch.no_grad():
+            return self.calibrate_on(self.score_images(model, clean, batch_size=batch_size), tnr=tnr)
 
     def calibrate(self, clean: AnyFeatures, predicted: Labels | None = None, *, tnr: float = 0.90) -> Self:
         """Set `threshold_` so that a share `tnr` of these held-out clean cases passes, and `threshold_spread_`.
@@ -214,18 +262,23 @@ class Detector(BaseEstimator, ABC):
         return detector
 
     def _read(self, model: nn.Module, images: Images, batch_size: int) -> tuple[AnyFeatures, Labels]:
-        tapped = extract(model, images, self._taps(), batch_size=batch_size)
+        tapped = extract(model, images, self._taps(), batch_size=batch_size, grid=self.map_side)
         return self.pick(tapped.features), tapped.logits.argmax(dim=1)
 
     def _taps(self) -> Any:
         return (self.layers,) if self.layers == PENULTIMATE else self.layers
 
 
-def by_layer(features: AnyFeatures, owner: str) -> dict[str, Tensor]:
+def by_layer(features: AnyFeatures, owner: str, *, map_side: int | None = None) -> dict[str, Tensor]:
     """Features as a mapping; one layer's tensor gets the name "".
 
+    Args:
+        features: (n, d), or by layer.
+        owner: class of the detector.
+        map_side: g where a layer may also be maps, (n, c, g), (n, c, g, g) or (n, c, g, g, g).
+
     Raises:
-        InputError: no layer, not (n, d), different n, or not finite.
+        InputError: no layer, not (n, d) and no such maps, different n, or not finite.
 
     Example:
         >>> list(by_layer(torch.zeros(2, 3), "KD"))
@@ -234,14 +287,18 @@ def by_layer(features: AnyFeatures, owner: str) -> dict[str, Tensor]:
     layers = dict(features) if isinstance(features, Mapping) else {"": features}
     require(len(layers) > 0, "features", owner, "at least one layer", layers)
     for z in layers.values():
-        require(z.dim() == 2, "features", owner, "(n, d), or layer names with such tensors", tuple(z.shape))
+        maps = map_side is not None and 3 <= z.dim() <= 5 and set(z.shape[2:]) == {map_side}
+        kinds = "(n, d)" if map_side is None else f"(n, d) or maps (n, c, {map_side}, ...)"
+        require(z.dim() == 2 or maps, "features", owner, f"{kinds}, or layer names with such tensors", tuple(z.shape))
         require(bool(torch.isfinite(z).all()), "features", owner, "finite", "NaN or infinity")
     sizes = {name: len(z) for name, z in layers.items()}
     require(len(set(sizes.values())) == 1, "features", owner, "of the same n at every layer", sizes)
     return layers
 
 
-def to_score(features: AnyFeatures, widths: Mapping[str, int], owner: str) -> dict[str, Tensor]:
+def to_score(
+    features: AnyFeatures, widths: Mapping[str, int], owner: str, *, map_side: int | None = None
+) -> dict[str, Tensor]:
     """The layers that were fitted, in float64 on the features' own device, in the order of `widths`.
 
     What fitting stored follows by `stored.to(z)`, so that a detector fitted in one precision on one device scores
@@ -251,6 +308,7 @@ def to_score(features: AnyFeatures, widths: Mapping[str, int], owner: str) -> di
         features: (n, d), or by layer.
         widths: number of channels by layer, as fitted.
         owner: class of the detector.
+        map_side: as `by_layer` takes it.
 
     Raises:
         InputError: a layer is missing, or has another number of channels.
@@ -259,12 +317,31 @@ def to_score(features: AnyFeatures, widths: Mapping[str, int], owner: str) -> di
         >>> to_score(torch.zeros(2, 3, dtype=torch.float16), {"": 3}, "KD")[""].dtype
         torch.float64
     """
-    layers = by_layer(features, owner)
+    layers = by_layer(features, owner, map_side=map_side)
     require(set(widths) <= set(layers), "features", owner, f"with layers {list(widths)}", list(layers))
     wrong = {name: layers[name].shape[1] for name, d in widths.items() if layers[name].shape[1] != d}
     rule = f"of as many channels as in fit, {[widths[name] for name in wrong]}"
     require(not wrong, "features", owner, rule, wrong)
     return {name: layers[name].double() for name in widths}
+
+
+def check_kind(layers: Mapping[str, Tensor], dimensions: Mapping[str, int], owner: str) -> None:
+    """Check that each layer is what was fitted there: a vector a case, or maps of as many spatial dimensions.
+
+    Args:
+        layers: by layer.
+        dimensions: number of the tensor's dimensions by layer, as fitted.
+        owner: class of the detector.
+
+    Raises:
+        InputError: a layer has another number of dimensions.
+
+    Example:
+        >>> check_kind({"": torch.zeros(2, 3)}, {"": 2}, "DNN")
+    """
+    wrong = {name: tuple(z.shape) for name, z in layers.items() if z.dim() != dimensions[name]}
+    rule = f"of as many dimensions as in fit, {[dimensions[name] for name in wrong]}"
+    require(not wrong, "features", owner, rule, wrong)
 
 
 def check_fit(layers: dict[str, Tensor], labels: Tensor, owner: str) -> Tensor:

@@ -54,7 +54,7 @@ class OutlierEstimator(OutlierMixin, BaseEstimator):
             y: classes (n,), of any type that sorts; None: all rows are of one class.
 
         Raises:
-            InputError: no detector, one that learns from attacks, or what its `fit` raises.
+            InputError: no detector, one that learns from attacks or scores images, or what its `fit` raises.
             ValueError: X is not a finite array (n, d) with two rows or more, or y is not (n,).
         """
         self._check_parameters()
@@ -84,8 +84,8 @@ class OutlierEstimator(OutlierMixin, BaseEstimator):
         return np.where(self.decision_function(X) >= 0, 1, -1)
 
     def _check_parameters(self) -> None:
-        good = is_a(self.detector, Detector) and not self.detector.learns_attacks
-        rule = "a detector that needs no attacks"
+        good = is_a(self.detector, Detector) and not self.detector.learns_attacks and not self.detector.needs_images
+        rule = "a detector that needs no attacks and no images"
         require(good, "detector", "OutlierEstimator", rule, self.detector)
         require(0 < self.tnr < 1, "tnr", "OutlierEstimator", "a share in (0, 1), as in 0.90", self.tnr)
 

@@ -60,7 +60,8 @@ def evading(*detectors: Detector, weight: float = 1.0, margin: float = 0.5) -> E
         margin: how far below its threshold a score must be to count as evaded, in spreads, >= 0.
 
     Raises:
-        InputError: no detector, one whose score has no gradient, or a number out of range.
+        InputError: no detector, one whose score has no gradient, one that scores more than channel means, or a number
+            out of range.
         NotFittedError: a detector is not calibrated.
 
     Source: Carlini & Wagner 2017, for kernel density; Bryniarski et al. 2021 for the projections.
@@ -77,6 +78,14 @@ def evading(*detectors: Detector, weight: float = 1.0, margin: float = 0.5) -> E
     require(good, "detectors", "evading", "one or more detectors", detectors)
     require(is_number(weight) and weight >= 0, "weight", "evading", "a number >= 0", weight)
     require(is_number(margin) and margin >= 0, "margin", "evading", "a number >= 0", margin)
+    moving = [type(detector).__name__ for detector in detectors if detector.needs_images]
+    require(
+        not moving,
+        "detectors",
+        "evading",
+        "detectors that score channel means, as MAHA(magnitude=0) and DNN(maps=None) do",
+        moving,
+    )
     for detector in detectors:
         name = type(detector).__name__
         if not detector.differentiable:

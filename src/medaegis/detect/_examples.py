@@ -10,7 +10,7 @@ from torch import Tensor
 from medaegis._types import Labels, LayerFeatures
 
 AnyFeatures = Tensor | LayerFeatures
-"""One layer's features (n, d), or layer names with such tensors."""
+"""One layer's features (n, d), or layer names with such tensors; for detectors that say so, maps (n, c, g, g)."""
 
 
 class Examples(NamedTuple):

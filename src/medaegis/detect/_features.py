@@ -11,7 +11,9 @@ from medaegis.models import Taps, frozen
 from medaegis.models._taps import LayerChoice
 
 
-def extract(model: nn.Module, images: Images, layers: LayerChoice, *, batch_size: int = 64) -> Tapped:
+def extract(
+    model: nn.Module, images: Images, layers: LayerChoice, *, batch_size: int = 64, grid: int | None = None
+) -> Tapped:
     """Logits and features of all images; gradients are kept where `images` asks for them.
 
     Args:
@@ -19,6 +21,7 @@ def extract(model: nn.Module, images: Images, layers: LayerChoice, *, batch_size
         images: (n, c, *space).
         layers: as `Taps` takes them.
         batch_size: images a pass.
+        grid: as `Taps` takes it; None gives channel means.
 
     Returns:
         `Tapped` for all n images.
@@ -33,7 +36,7 @@ def extract(model: nn.Module, images: Images, layers: LayerChoice, *, batch_size
     """
     require(len(images) > 0, "images", "extract", "at least one image", tuple(images.shape))
     require(batch_size >= 1, "batch_size", "extract", "an int >= 1", batch_size)
-    taps = Taps(model, layers)
+    taps = Taps(model, layers, grid=grid)
     with frozen(model), torch.set_grad_enabled(torch.is_grad_enabled() and images.requires_grad):
         parts = [taps(batch) for batch in images.split(batch_size)]
     features = {name: torch.cat([part.features[name] for part in parts]) for name in parts[0].features}

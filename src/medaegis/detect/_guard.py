@@ -45,7 +45,7 @@ def guard(*detectors: Detector) -> DetectorGuard:
         detectors: fitted and calibrated.
 
     Raises:
-        InputError: no detector, or one that is none.
+        InputError: no detector, one that is none, or one that scores more than channel means.
         NotFittedError: a detector has no threshold yet.
 
     Example:
@@ -58,6 +58,14 @@ def guard(*detectors: Detector) -> DetectorGuard:
     """
     good = len(detectors) > 0 and all(is_a(detector, Detector) for detector in detectors)
     require(good, "detectors", "guard", "one or more detectors", detectors)
+    moving = [type(detector).__name__ for detector in detectors if detector.needs_images]
+    require(
+        not moving,
+        "detectors",
+        "guard",
+        "detectors that score channel means, as MAHA(magnitude=0) and DNN(maps=None) do",
+        moving,
+    )
     for detector in detectors:
         if detector.threshold_ is None:
             raise NotFittedError(

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor
 
-from medaegis._errors import NotFittedError, is_int, require
+from medaegis._errors import is_int, require
 from medaegis._types import Labels, PerCase
 from medaegis.density import GaussianMixture, MixtureBank, fit_bank
 from medaegis.detect._detector import Detector, by_layer, check_fit, places_of, to_score
@@ -39,6 +39,8 @@ class HFCScore(Detector):
         >>> bool(score.score(torch.tensor([[50.0, 50.0]])) > score.score(z[:1]))
         True
     """
+
+    fitted_attribute: ClassVar[str] = "bank_"
 
     def __init__(self, components: int = 1, *, layers: Any = "penultimate", seed: int = 0) -> None:
         require(is_int(components) and components >= 1, "components", "HFCScore", "an int >= 1", components)
@@ -77,7 +79,7 @@ class HFCScore(Detector):
 
     def layer_scores(self, features: AnyFeatures, predicted: Labels | None = None) -> dict[str, PerCase]:
         """The score of each layer alone, (n,) by name."""
-        self._check_fitted()
+        self.check_fitted()
         layers = to_score(features, {name: _width(by) for name, by in self.bank_.mixtures.items()}, "HFCScore")
         first = next(iter(layers.values()))
         places = None if predicted is None else places_of(predicted, self.bank_.classes, first, "HFCScore")
@@ -97,7 +99,7 @@ class HFCScore(Detector):
         Raises:
             NotFittedError: before `fit`.
         """
-        self._check_fitted()
+        self.check_fitted()
         return self.bank_.layers
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -106,7 +108,7 @@ class HFCScore(Detector):
         Raises:
             NotFittedError: before `fit`.
         """
-        self._check_fitted()
+        self.check_fitted()
         layers = self.layers_as_json()
         values = {"components": self.components, "layers": layers, "seed": self.seed}
         return self.bank_.tensors(), {**values, "fitted": list(self.bank_.layers)}
@@ -117,10 +119,6 @@ class HFCScore(Detector):
         detector = cls(values["components"], layers=values["layers"], seed=values["seed"])
         detector.bank_ = MixtureBank.from_tensors(tensors, tuple(values["fitted"]))
         return detector
-
-    def _check_fitted(self) -> None:
-        if not hasattr(self, "bank_"):
-            raise NotFittedError("HFCScore is not fitted yet: call fit(features, labels) first.")
 
 
 def _width(by_class: Any) -> int:

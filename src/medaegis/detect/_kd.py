@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor
 
-from medaegis._errors import NotFittedError
 from medaegis._types import Labels, PerCase
 from medaegis.density import choose_bandwidth, kernel_log_density, leave_one_out_log_density
 from medaegis.density._kernel import Bandwidth, check_bandwidth
@@ -40,6 +39,8 @@ class KD(Detector):
         >>> bool(kd.score(torch.tensor([[50.0, 50.0]])) > kd.score(z[:1]))
         True
     """
+
+    fitted_attribute: ClassVar[str] = "reference_"
 
     def __init__(
         self, bandwidth: Bandwidth = "likelihood", *, layers: Any = "penultimate", centred: bool = False
@@ -79,7 +80,7 @@ class KD(Detector):
 
     def layer_scores(self, features: AnyFeatures, predicted: Labels | None = None) -> dict[str, PerCase]:
         """The score of each layer alone, (n,) by name."""
-        self._check_fitted()
+        self.check_fitted()
         widths = {name: next(iter(by_class.values())).shape[1] for name, by_class in self.reference_.items()}
         layers = to_score(features, widths, "KD")
         classes, first = next(iter(self.reference_.values())), next(iter(layers.values()))
@@ -91,22 +92,13 @@ class KD(Detector):
         parts = [levels[c] - kernel_log_density(z, known.to(z), width) for c, known in by_class.items()]
         return of_predicted(torch.stack(parts, dim=1), column)
 
-    def fitted_layers(self) -> tuple[str, ...]:
-        """Names of the layers that `fit` got.
-
-        Raises:
-            NotFittedError: before `fit`.
-        """
-        self._check_fitted()
-        return tuple(self.reference_)
-
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Reference features, bandwidths and levels.
 
         Raises:
             NotFittedError: before `fit`.
         """
-        self._check_fitted()
+        self.check_fitted()
         tensors = {f"{name}|{c}": z for name, by_class in self.reference_.items() for c, z in by_class.items()}
         layers = self.layers_as_json()
         values = {"bandwidth": self.bandwidth, "layers": layers, "centred": self.centred}
@@ -122,10 +114,6 @@ class KD(Detector):
             name: {c: tensors[f"{name}|{c}"] for c in levels} for name, levels in detector.levels_.items()
         }
         return detector
-
-    def _check_fitted(self) -> None:
-        if not hasattr(self, "reference_"):
-            raise NotFittedError("KD is not fitted yet: call fit(features, labels) first.")
 
 
 def _bandwidth(by_class: dict[int, Tensor], rule: Bandwidth) -> float:

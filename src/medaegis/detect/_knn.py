@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor
 
-from medaegis._errors import NotFittedError, is_int, require
+from medaegis._errors import is_int, require
 from medaegis._types import Features, Labels, PerCase
 from medaegis.density import squared_distances
 from medaegis.detect._detector import Detector, by_layer, check_fit, places_of, to_score
@@ -40,6 +40,8 @@ class KNN(Detector):
         >>> knn.score(torch.tensor([[3.0, 5.0]]), torch.tensor([0]))
         tensor([5.8310], dtype=torch.float64)
     """
+
+    fitted_attribute: ClassVar[str] = "reference_"
 
     def __init__(
         self, neighbours: int = 10, *, normalised: bool = False, by_class: bool = True, layers: Any = "penultimate"
@@ -81,7 +83,7 @@ class KNN(Detector):
 
     def layer_scores(self, features: AnyFeatures, predicted: Labels | None = None) -> dict[str, PerCase]:
         """The score of each layer alone, (n,) by name."""
-        self._check_fitted()
+        self.check_fitted()
         groups = tuple(next(iter(self.reference_.values())))
         widths = {name: next(iter(by.values())).shape[1] for name, by in self.reference_.items()}
         layers = to_score(features, widths, "KNN")
@@ -97,22 +99,13 @@ class KNN(Detector):
         pair = (_unit(z), _unit(known)) if self.normalised else (z, known)
         return kth_distance(*pair, self.neighbours)
 
-    def fitted_layers(self) -> tuple[str, ...]:
-        """Names of the layers that `fit` got.
-
-        Raises:
-            NotFittedError: before `fit`.
-        """
-        self._check_fitted()
-        return tuple(self.reference_)
-
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Reference features and parameters.
 
         Raises:
             NotFittedError: before `fit`.
         """
-        self._check_fitted()
+        self.check_fitted()
         tensors = {f"{name}|{c}": z for name, groups in self.reference_.items() for c, z in groups.items()}
         layers = self.layers_as_json()
         parameters = {"neighbours": self.neighbours, "normalised": self.normalised, "by_class": self.by_class}
@@ -128,10 +121,6 @@ class KNN(Detector):
             name: {int(c): tensors[f"{name}|{c}"] for c in groups} for name, groups in values["groups"].items()
         }
         return detector
-
-    def _check_fitted(self) -> None:
-        if not hasattr(self, "reference_"):
-            raise NotFittedError("KNN is not fitted yet: call fit(features, labels) first.")
 
 
 def kth_distance(features: Features, reference: Features, neighbours: int) -> PerCase:

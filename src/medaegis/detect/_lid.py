@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor
 
-from medaegis._errors import NotFittedError, is_int, require
+from medaegis._errors import is_int, require
 from medaegis._types import Labels, PerCase
 from medaegis.density import LocalDimensionality
 from medaegis.detect._detector import Detector, by_layer, check_fit, to_score
@@ -42,6 +42,8 @@ class LID(Detector):
         >>> bool(lid.score(torch.tensor([[50.0, 50.0]])) > lid.score(z[:1]))
         True
     """
+
+    fitted_attribute: ClassVar[str] = "references_"
 
     def __init__(self, neighbours: int = 20, *, minibatch: int = 100, layers: Any = "relu", seed: int = 0) -> None:
         fix = "The farthest neighbour is the unit of the others."
@@ -79,19 +81,10 @@ class LID(Detector):
 
     def layer_scores(self, features: AnyFeatures, predicted: Labels | None = None) -> dict[str, PerCase]:
         """The score of each layer alone, (n,) by name."""
-        self._check_fitted()
+        self.check_fitted()
         widths = {name: among.reference.shape[1] for name, among in self.references_.items()}
         layers = to_score(features, widths, "LID")
         return {name: self.references_[name].to(z).estimate(z) for name, z in layers.items()}
-
-    def fitted_layers(self) -> tuple[str, ...]:
-        """Names of the layers that `fit` got.
-
-        Raises:
-            NotFittedError: before `fit`.
-        """
-        self._check_fitted()
-        return tuple(self.references_)
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """The minibatch by layer and parameters.
@@ -99,7 +92,7 @@ class LID(Detector):
         Raises:
             NotFittedError: before `fit`.
         """
-        self._check_fitted()
+        self.check_fitted()
         layers = self.layers_as_json()
         values = {"neighbours": self.neighbours, "minibatch": self.minibatch, "layers": layers, "seed": self.seed}
         tensors = {f"{name}|reference": among.reference for name, among in self.references_.items()}
@@ -115,10 +108,6 @@ class LID(Detector):
             name: LocalDimensionality(tensors[f"{name}|reference"], detector.neighbours) for name in values["fitted"]
         }
         return detector
-
-    def _check_fitted(self) -> None:
-        if not hasattr(self, "references_"):
-            raise NotFittedError("LID is not fitted yet: call fit(features, labels) first.")
 
 
 def draw_minibatch(labels: Labels, size: int, *, seed: int) -> Tensor:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor
 
-from medaegis._errors import NotFittedError
 from medaegis._types import Features, Labels, PerCase
 from medaegis.density import cholesky, choose_strength, shrink, whitener
 from medaegis.detect._detector import Detector, by_layer, check_fit, places_of, to_score
@@ -43,6 +42,8 @@ class MVG(Detector):
         >>> bool(mvg.score(torch.tensor([[50.0, 50.0]])) > mvg.score(z[:1]))
         True
     """
+
+    fitted_attribute: ClassVar[str] = "means_"
 
     def __init__(self, *, by_class: bool = False, layers: Any = "penultimate", seed: int = 0) -> None:
         self.by_class, self.layers, self.seed = by_class, layers, seed
@@ -81,7 +82,7 @@ class MVG(Detector):
 
     def layer_scores(self, features: AnyFeatures, predicted: Labels | None = None) -> dict[str, PerCase]:
         """The score of each layer alone, (n,) by name."""
-        self._check_fitted()
+        self.check_fitted()
         widths = {name: len(next(iter(means.values()))) for name, means in self.means_.items()}
         layers = to_score(features, widths, "MVG")
         groups = tuple(next(iter(self.means_.values())))
@@ -94,22 +95,13 @@ class MVG(Detector):
         parts = [_minus_log_density(z, means[c].to(z), scales[c].to(z)) for c in means]
         return of_predicted(torch.stack(parts, dim=1), places)
 
-    def fitted_layers(self) -> tuple[str, ...]:
-        """Names of the layers that `fit` got.
-
-        Raises:
-            NotFittedError: before `fit`.
-        """
-        self._check_fitted()
-        return tuple(self.means_)
-
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Means, whiteners and strengths.
 
         Raises:
             NotFittedError: before `fit`.
         """
-        self._check_fitted()
+        self.check_fitted()
         tensors = {f"{name}|{c}|mean": mean for name, parts in self.means_.items() for c, mean in parts.items()}
         tensors |= {f"{name}|{c}|whitener": p for name, parts in self.whiteners_.items() for c, p in parts.items()}
         layers = self.layers_as_json()
@@ -126,10 +118,6 @@ class MVG(Detector):
         detector.means_ = {n: {c: tensors[f"{n}|{c}|mean"] for c in parts} for n, parts in strengths.items()}
         detector.whiteners_ = {n: {c: tensors[f"{n}|{c}|whitener"] for c in parts} for n, parts in strengths.items()}
         return detector
-
-    def _check_fitted(self) -> None:
-        if not hasattr(self, "means_"):
-            raise NotFittedError("MVG is not fitted yet: call fit(features, labels) first.")
 
 
 def _fit(features: Features, seed: int) -> tuple[Tensor, Tensor, float]:

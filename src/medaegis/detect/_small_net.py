@@ -1,29 +1,36 @@
-"""A small network that tells two kinds of feature vectors apart, as a tuple of tensors."""
+"""A small network that tells two kinds of feature vectors, or of maps, apart, as a tuple of tensors."""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import math
+from collections.abc import Generator
+from contextlib import contextmanager
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn.functional import binary_cross_entropy_with_logits, linear
+from torch.nn.functional import binary_cross_entropy_with_logits, conv1d, conv2d, conv3d, linear
 
 from medaegis._errors import NumericsError
 from medaegis._types import Features, Flags, PerCase
 from medaegis.models import ieee_float32
 
 WEIGHT_DECAY = 1e-4
+KERNEL = 3
 
 
 class SmallNet(NamedTuple):
-    """Standardisation and three dense layers with ReLU between them; d channels, h hidden units.
+    """Standardisation by channel and three layers with ReLU between them; d channels, h hidden units.
+
+    On vectors all three are dense. On maps the first two are convolutions of side 3, with zeros around the maps, which
+    are the channels' means there; what they give is averaged over places before the last, dense one.
 
     Attributes:
         mean: (d,) subtracted from features.
         scale: (d,) that divides them; 1 for a constant channel.
-        weight1: (h, d).
+        weight1: (h, d), or (h, d, 3, 3) for maps of two spatial dimensions.
         bias1: (h,).
-        weight2: (h, h).
+        weight2: (h, h), or (h, h, 3, 3).
         bias2: (h,).
         weight3: (1, h).
         bias3: (1,).
@@ -39,7 +46,7 @@ class SmallNet(NamedTuple):
     bias3: Tensor
 
     def __call__(self, z: Features) -> PerCase:
-        """Logits (n,) of features (n, d): above 0 where the positive kind is more probable.
+        """Logits (n,) of features (n, d), or of maps (n, d, g, g): above 0 where the positive kind is more probable.
 
         Example:
             >>> zero, one = torch.zeros(1), torch.ones(1, 1)
@@ -47,10 +54,11 @@ class SmallNet(NamedTuple):
             tensor([0., 3.])
         """
         mean, scale, *parts = (part.to(z) for part in self)
-        x = (z - mean) / scale
-        x = linear(x, parts[0], parts[1]).relu()
-        x = linear(x, parts[2], parts[3]).relu()
-        return linear(x, parts[4], parts[5])[:, 0]
+        places = (1,) * (z.dim() - 2)
+        x = (z - mean.reshape(-1, *places)) / scale.reshape(-1, *places)
+        x = _layer(x, parts[0], parts[1]).relu()
+        x = _layer(x, parts[2], parts[3]).relu()
+        return linear(x.flatten(2).mean(dim=2) if places else x, parts[4], parts[5])[:, 0]
 
 
 class Schedule(NamedTuple):
@@ -79,7 +87,7 @@ def train_small_net(
     Adam on the binary cross-entropy of the logits, in which the two kinds weigh alike; weight decay 1e-4.
 
     Args:
-        z: features (n, d); training runs in their precision, on their device.
+        z: features (n, d), or maps (n, d, g, g); training runs in their precision, on their device.
         positive: (n,) bool.
         held: (n,) bool, the validation part; both parts need both kinds.
         schedule: how long, and with which steps.
@@ -95,7 +103,7 @@ def train_small_net(
         >>> (net(torch.tensor([[-0.9], [0.9]])) > 0).tolist()
         [False, True]
     """
-    with torch.enable_grad(), ieee_float32():
+    with torch.enable_grad(), ieee_float32(), _repeatable():
         net = _start(z[~held], schedule.hidden, generator)
         optimizer = torch.optim.Adam(net[2:], lr=schedule.learning_rate, weight_decay=WEIGHT_DECAY)
         best, best_loss, waited = net, float("inf"), 0
@@ -115,16 +123,36 @@ def train_small_net(
     return best
 
 
+def _layer(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    if x.dim() == 2:
+        return linear(x, weight, bias)
+    convolve = {3: conv1d, 4: conv2d, 5: conv3d}[x.dim()]
+    return convolve(x, weight, bias, padding=KERNEL // 2)
+
+
 def _start(z: Tensor, hidden: int, generator: torch.Generator) -> SmallNet:
-    """First weights uniform in +-1 / sqrt(inputs), as those of `nn.Linear`."""
-    constant = z.amax(dim=0) == z.amin(dim=0)
-    scale = torch.where(constant, 1.0, z.std(dim=0, correction=0))
+    """First weights uniform in +-1 / sqrt(inputs), as those of `nn.Linear` and of `nn.Conv2d`."""
+    but_channels, kernel = (0, *range(2, z.dim())), (KERNEL,) * (z.dim() - 2)
+    constant = z.amax(dim=but_channels) == z.amin(dim=but_channels)
+    scale = torch.where(constant, 1.0, z.std(dim=but_channels, correction=0))
     parts: list[Tensor] = []
-    for wide, out in ((z.shape[1], hidden), (hidden, hidden), (hidden, 1)):
-        for shape in ((out, wide), (out,)):
+    for out, *inputs in ((hidden, z.shape[1], *kernel), (hidden, hidden, *kernel), (1, hidden)):
+        for shape in ((out, *inputs), (out,)):
             drawn = torch.rand(shape, generator=generator, dtype=torch.float64) * 2 - 1
-            parts.append((drawn / wide**0.5).to(z).requires_grad_())
-    return SmallNet(z.mean(dim=0), scale, *parts)
+            parts.append((drawn / math.prod(inputs) ** 0.5).to(z).requires_grad_())
+    return SmallNet(z.mean(dim=but_channels), scale, *parts)
+
+
+@contextmanager
+def _repeatable() -> Generator[None]:
+    """On a GPU, convolutions that give the same sums at each call; afterwards the user's choice again."""
+    cudnn: Any = torch.backends.cudnn  # torch's annotations lack this attribute
+    was = cudnn.deterministic
+    try:
+        cudnn.deterministic = True
+        yield
+    finally:
+        cudnn.deterministic = was
 
 
 def _epoch(

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from medaegis._errors import require
 from medaegis._types import Flags
-from medaegis.detect._detector import to_score
+from medaegis.detect._detector import check_kind, to_score
 from medaegis.detect._examples import Examples
 
 
@@ -18,7 +18,7 @@ class Stacked(NamedTuple):
     """Features of all examples, negatives first.
 
     Attributes:
-        layers: (n, d) by layer, in float64, without a graph.
+        layers: (n, d), or maps, by layer, in float64, without a graph.
         positive: (n,) bool: the case is adversarial.
     """
 
@@ -26,7 +26,9 @@ class Stacked(NamedTuple):
     positive: Flags
 
 
-def stack_examples(examples: Examples | None, layers: Mapping[str, Tensor], owner: str, *, least: int) -> Stacked:
+def stack_examples(
+    examples: Examples | None, layers: Mapping[str, Tensor], owner: str, *, least: int, map_side: int | None = None
+) -> Stacked:
     """Check the examples against the Train features and put their two sides into one table a layer.
 
     Args:
@@ -34,9 +36,11 @@ def stack_examples(examples: Examples | None, layers: Mapping[str, Tensor], owne
         layers: clean Train features by layer; examples need the same layers, of the same numbers of channels.
         owner: class of the detector.
         least: how many cases each side needs.
+        map_side: as `by_layer` takes it.
 
     Raises:
-        InputError: there are no examples, a side is too small, or a layer is missing, not finite or of another width.
+        InputError: there are no examples, a side is too small, or a layer is missing, not finite, or of another width
+            or kind.
 
     Example:
         >>> examples = Examples(torch.zeros(2, 3), torch.ones(1, 3))
@@ -48,8 +52,10 @@ def stack_examples(examples: Examples | None, layers: Mapping[str, Tensor], owne
     require(examples is not None, "examples", owner, "features of clean and of adversarial cases", examples, fix)
     assert examples is not None
     widths = {name: z.shape[1] for name, z in layers.items()}
-    low = to_score(examples.negative, widths, f"{owner}'s negative examples")
-    high = to_score(examples.positive, widths, f"{owner}'s positive examples")
+    names = f"{owner}'s negative examples", f"{owner}'s positive examples"
+    low, high = (to_score(z, widths, n, map_side=map_side) for z, n in zip(examples[:2], names, strict=True))
+    for side, name in zip((low, high), names, strict=True):
+        check_kind(side, {layer: z.dim() for layer, z in layers.items()}, name)
     sizes = len(next(iter(low.values()))), len(next(iter(high.values())))
     require(min(sizes) >= least, "examples", owner, f"at least {least} negative and {least} positive cases", sizes)
     positive = torch.arange(sum(sizes), device=next(iter(low.values())).device) >= sizes[0]

@@ -7,7 +7,7 @@ from typing import Any, ClassVar, NamedTuple, Self, cast
 import torch
 from torch import Tensor
 
-from medaegis._errors import NotFittedError, is_number, require
+from medaegis._errors import is_number, require
 from medaegis._types import Flags, Labels, PerCase
 from medaegis.detect._detector import Detector, by_layer, check_fit, to_score
 from medaegis.detect._examples import AnyFeatures, Examples
@@ -60,6 +60,7 @@ class SVM(Detector):
     """
 
     learns_attacks: ClassVar[bool] = True
+    fitted_attribute: ClassVar[str] = "machines_"
 
     def __init__(self, penalty: float = 1.0, *, layers: Any = "penultimate") -> None:
         require(is_number(penalty) and penalty > 0, "penalty", "SVM", "a number > 0", penalty)
@@ -93,18 +94,9 @@ class SVM(Detector):
 
     def layer_scores(self, features: AnyFeatures, predicted: Labels | None = None) -> dict[str, PerCase]:
         """The decision value of each layer alone, (n,) by name."""
-        self._check_fitted()
+        self.check_fitted()
         layers = to_score(features, {name: len(m.mean) for name, m in self.machines_.items()}, "SVM")
         return {name: _decision(z, self.machines_[name]) for name, z in layers.items()}
-
-    def fitted_layers(self) -> tuple[str, ...]:
-        """Names of the layers that `fit` got.
-
-        Raises:
-            NotFittedError: before `fit`.
-        """
-        self._check_fitted()
-        return tuple(self.machines_)
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """The machines and what they were fitted with.
@@ -112,7 +104,7 @@ class SVM(Detector):
         Raises:
             NotFittedError: before `fit`.
         """
-        self._check_fitted()
+        self.check_fitted()
         tensors = {f"{name}|{key}": t for name, m in self.machines_.items() for key, t in m._asdict().items()}
         layers = self.layers_as_json()
         return tensors, {"penalty": self.penalty, "layers": layers, "fitted": list(self.machines_)}
@@ -125,10 +117,6 @@ class SVM(Detector):
             name: Machine(**{key: tensors[f"{name}|{key}"] for key in Machine._fields}) for name in values["fitted"]
         }
         return detector
-
-    def _check_fitted(self) -> None:
-        if not hasattr(self, "machines_"):
-            raise NotFittedError("SVM is not fitted yet: call fit(features, labels, examples=...) first.")
 
 
 def _fit_machine(z: Tensor, positive: Flags, penalty: float) -> Machine:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -96,6 +96,7 @@ class Learned(Stage):
     attacked: Attacked
     detectors: tuple[DetectorChoice, ...]
     seed: int = 0
+    version: ClassVar[int] = 2  # 2: states of MAHA and DNN hold more settings
 
     def compute(self, context: Context) -> Result:
         """Fit all, keep their states."""

@@ -1,4 +1,4 @@
-"""One pass through a network gives its logits and the channel means of the layers that were asked for.
+"""One pass through a network gives its logits and the channel means, or pooled maps, of the layers that were asked for.
 
 A layer is one call of a module. torchvision's residual blocks call one ReLU module two or three times: the first call
 keeps the module's name, the following ones get `#2`, `#3`: `layer1.0.relu`, `layer1.0.relu#2`, `layer1.0.relu#3`.
@@ -14,8 +14,9 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import adaptive_avg_pool1d, adaptive_avg_pool2d, adaptive_avg_pool3d
 
-from medaegis._errors import InputError, is_a, require
+from medaegis._errors import InputError, is_a, is_int, require
 from medaegis._types import Images, Tapped
 from medaegis.models._frozen import frozen
 
@@ -62,6 +63,22 @@ def channel_means(activation: Tensor) -> Tensor:
     return activation.clone() if activation.dim() <= 2 else _ChannelMean.apply(activation)  # pyright: ignore[reportReturnType]  # apply is untyped
 
 
+def pooled_maps(activation: Tensor, grid: int) -> Tensor:
+    """Averages over a grid of `grid` places a dimension: (b, c, *space) -> (b, c, grid, …); of a (b, c), a copy.
+
+    Where the side is no multiple of `grid`, neighbouring places overlap; where it is smaller, they repeat.
+
+    Example:
+        >>> pooled_maps(torch.arange(16.0).reshape(1, 1, 4, 4), 2)
+        tensor([[[[ 2.5000,  4.5000],
+                  [10.5000, 12.5000]]]])
+    """
+    if activation.dim() <= 2:
+        return activation.clone()
+    pool = {3: adaptive_avg_pool1d, 4: adaptive_avg_pool2d, 5: adaptive_avg_pool3d}[activation.dim()]
+    return pool(activation, grid)
+
+
 class Taps:
     """A network seen as a function from images to logits and named features, all from one pass.
 
@@ -70,6 +87,8 @@ class Taps:
         layers: `"relu"` for every call of an activation module, in the order of calling; `"none"` for logits only; or
             the names of modules (any module), with `#2`, `#3` … for later calls, and `"penultimate"`.
         head: name of the module whose input is the penultimate feature; None takes the last `nn.Linear`.
+        grid: None gives the channel means of each layer; g its maps, average-pooled to g places a spatial dimension,
+            (b, C_l, g, g) in 2-D. What has no spatial dimension, and the penultimate feature, stays a vector.
 
     Hooks live during a call only, also when the model raises. Activations called as functions (`F.relu`) are not
     modules and are not seen by `"relu"`: name the modules around them.
@@ -84,8 +103,12 @@ class Taps:
         (torch.Size([5, 2]), ['1', 'penultimate'], torch.Size([5, 4]))
     """
 
-    def __init__(self, model: nn.Module, layers: LayerChoice = "relu", *, head: str | None = None) -> None:
-        self.model = model
+    def __init__(
+        self, model: nn.Module, layers: LayerChoice = "relu", *, head: str | None = None, grid: int | None = None
+    ) -> None:
+        good = grid is None or (is_int(grid) and grid >= 1)
+        require(good, "grid", "Taps", "an int >= 1, or None for channel means", grid)
+        self.model, self.grid = model, grid
         self.layers: LayerChoice = layers if isinstance(layers, str) else tuple(layers)
         self._wanted = None if layers == "relu" else frozenset(() if layers == "none" else layers)
         modules = dict(model.named_modules())
@@ -100,7 +123,7 @@ class Taps:
             x: images (b, c, *space) in [0, 1].
 
         Returns:
-            Logits (b, k) and, by layer name in the order of calling, channel means (b, C_l); differentiable.
+            Logits (b, k) and, by layer name in the order of calling, channel means (b, C_l), or maps; differentiable.
 
         Raises:
             InputError: a call that was asked for (`name#2`) did not happen, or a module gave no single tensor.
@@ -139,7 +162,7 @@ class Taps:
             if self._wanted is None or layer in self._wanted:
                 good = is_a(output, Tensor) and output.dim() >= 2
                 require(good, "layers", "Taps", f"modules that return one (b, c, *space) tensor; {layer}", type(output))
-                features[layer] = channel_means(output)
+                features[layer] = channel_means(output) if self.grid is None else pooled_maps(output, self.grid)
 
         return record
 

@@ -1,0 +1,34 @@
+"""Every detector of the list, with one layer's features and with a mapping of layers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from contracts.detector_list import MAKERS, Wrap, cases, named_layer, one_layer, ready, shaped, two_layers
+from medaegis.detect import BU, Detector
+
+
+@pytest.fixture(params=MAKERS.values(), ids=MAKERS)
+def make(request: pytest.FixtureRequest) -> Callable[[], Detector]:
+    return lambda: ready(request.param())
+
+
+@pytest.fixture
+def single(make: Callable[[], Detector]) -> Wrap:
+    """Features (n, d) as one layer of what the detector reads."""
+    return shaped(make(), one_layer)
+
+
+@pytest.fixture(params=["tensor", "mapping"])
+def wrap(request: pytest.FixtureRequest, make: Callable[[], Detector]) -> Wrap:
+    """Features (n, d) as one layer, or as a mapping: of one layer for BU, which reads no more, else of two."""
+    several = named_layer if isinstance(make(), BU) else two_layers
+    return shaped(make(), one_layer if request.param == "tensor" else several)
+
+
+@pytest.fixture
+def fitted(make: Callable[[], Detector], wrap: Wrap) -> Detector:
+    z, labels = cases()
+    return make().fit(wrap(z), labels)
