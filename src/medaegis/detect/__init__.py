@@ -19,6 +19,7 @@ from medaegis.detect._maha import MAHA
 from medaegis.detect._mvg import MVG
 from medaegis.detect._names import DetectorWarning, find_detectors, make_detector
 from medaegis.detect._svm import SVM
+from medaegis.detect._together import score_tapped, score_together
 
 __all__ = [
     "BU",
@@ -47,5 +48,7 @@ __all__ = [
     "find_detectors",
     "guard",
     "make_detector",
+    "score_tapped",
+    "score_together",
     "to_score",
 ]
