@@ -22,7 +22,7 @@ BLOCK = 2**18
 """Numbers of a block of features, or of its distances: few enough to stay in the processor's cache."""
 
 NOTHING = -700.0
-"""A kernel's logarithm, relative to the largest one's, from which on it adds nothing; exp is slow where it underflows."""
+"""A kernel's logarithm, less the largest one's, at which it adds nothing: exp is slow where it underflows."""
 
 WIDTHS = 33
 """Number of widths that `"likelihood"` tries."""
