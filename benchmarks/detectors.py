@@ -205,6 +205,7 @@ def direct_maha(cases: Cases) -> np.ndarray:
 def together(cases: Cases, repeats: int) -> dict[str, Any]:
     """A bare pass of ResNet-50 against a pass and all detectors' scores; and against each detector by itself."""
     model, generator = untouched("resnet50"), torch.Generator().manual_seed(0)
+    model.fc = torch.nn.Linear(2048, 2)  # as many classes as the detectors know
     detectors = fitted_detectors(model, cases)
     x, passes = torch.rand(BATCH, 3, SIZE, SIZE, generator=generator), list[int]()
     handle = model.register_forward_hook(lambda *_: passes.append(1))
