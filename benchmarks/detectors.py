@@ -4,7 +4,8 @@
 
 KD against `KernelDensity` (its default tree, and brute force with a leaf for all cases, which alone is exact at these
 widths), MAHA against `EmpiricalCovariance.mahalanobis`, LID against `NearestNeighbors` in the papers' minibatch of 100;
-each fits all layers, then scores the same queries at all layers, in turn within each repeat. MAHA chooses a shrinkage
+each fits all layers, then scores the same queries at all layers, in turn within each repeat. Times are the process's own
+on the processor, which others on the machine do not lengthen. MAHA chooses a shrinkage
 at each layer, which scikit-learn's covariance does not: its scores are compared with NumPy's solution of ours. Targets:
 KD 20 times, MAHA 5 times, LID twice as fast. Then all detectors on images through one pass of ResNet-50.
 """
@@ -139,23 +140,23 @@ def runs_of(cases: Cases) -> dict[str, Run]:
 
 
 def timed(run: Callable[[], Any], seconds: list[float]) -> Any:
-    start = time.perf_counter()
+    start = time.process_time()
     found = run()
-    seconds.append(time.perf_counter() - start)
+    seconds.append(time.process_time() - start)
     return found
 
 
-def measure(cases: Cases, repeats: int) -> tuple[dict[str, Times], dict[str, np.ndarray]]:
-    """Seconds of fit, score and both by name, and the scores."""
-    times: dict[str, Times] = {part: {name: [] for name in runs_of(cases)} for part in ("fit", "score", "both")}
+def measure(cases: Cases, times: dict[str, Times]) -> dict[str, np.ndarray]:
+    """Each once, in turn: adds seconds of fit, score and both by name to `times`, and gives the scores."""
     scores: dict[str, np.ndarray] = {}
-    for _ in range(repeats):
-        for name, run in runs_of(cases).items():
-            fitted = timed(run.fit, times["fit"][name])
-            scores[name] = timed(lambda run=run, fitted=fitted: run.score(fitted), times["score"][name])
-            times["both"][name].append(times["fit"][name][-1] + times["score"][name][-1])
-            print(f"{name}: {times['fit'][name][-1]:.2f} + {times['score'][name][-1]:.2f} s", flush=True)
-    return times, scores
+    for name, run in runs_of(cases).items():
+        seconds = list[float]()
+        fitted = timed(run.fit, seconds)
+        scores[name] = timed(lambda run=run, fitted=fitted: run.score(fitted), seconds)
+        for part, value in zip(("fit", "score", "both"), (*seconds, sum(seconds)), strict=True):
+            times.setdefault(part, {}).setdefault(name, []).append(value)
+        print(f"{name}: {seconds[0]:.2f} + {seconds[1]:.2f} s", flush=True)
+    return scores
 
 
 def exactness(cases: Cases, scores: dict[str, np.ndarray]) -> dict[str, float]:
@@ -202,7 +203,7 @@ def direct_maha(cases: Cases) -> np.ndarray:
     return total / len(cases.query)
 
 
-def together(cases: Cases, repeats: int) -> dict[str, Any]:
+def together(cases: Cases, repeats: int = 15) -> dict[str, Any]:
     """A bare pass of ResNet-50 against a pass and all detectors' scores; and against each detector by itself."""
     model, generator = untouched("resnet50"), torch.Generator().manual_seed(0)
     model.fc = torch.nn.Linear(2048, 2)  # as many classes as the detectors know
@@ -255,29 +256,34 @@ def main() -> None:
     torch.set_num_threads(1)
     widths = layer_widths()
     with threadpool_limits(1):
-        measure(cases_of(dict(list(widths.items())[:2])), 1)  # warm-up
-        cases = cases_of(widths)
-        images = together(cases, 5 * args.repeats)
-        times, scores = measure(cases, args.repeats)
-        exact = exactness(cases, scores)
-    theirs = [name for name in scores if " " in name]
+        measure(cases_of(dict(list(widths.items())[:2])), {})  # warm-up
+        cases, times = cases_of(widths), dict[str, Times]()
+        exact = exactness(cases, measure(cases, times))
+        images = together(cases)
+        for _ in range(args.repeats - 1):
+            measure(cases, times)
+            write({"largest relative difference": exact, "images": images}, times, len(widths))
+
+
+def write(known: dict[str, Any], times: dict[str, Times], layers: int) -> None:
+    """After each repeat, so that a run that is stopped has said something."""
     found = {
-        "what": f"{len(widths)} layers of ResNet-50's widths, {CASES} Train cases, {QUERIES} queries, float64; "
-        f"LID among {MINIBATCH}",
+        "what": f"{layers} layers of ResNet-50's widths, {CASES} Train cases, {QUERIES} queries, float64, one thread; "
+        f"LID among {MINIBATCH}; seconds of the processor",
         "median seconds": {
             part: {name: round(statistics.median(values), 3) for name, values in named.items()}
             for part, named in times.items()
         },
         "theirs over ours": {
-            part: {name: ratio(named, name, name.split()[0]) for name in theirs} for part, named in times.items()
+            part: {name: ratio(named, name, name.split()[0]) for name in named if " " in name}
+            for part, named in times.items()
         },
-        "largest relative difference": exact,
-        "images": images,
-        "repeats": args.repeats,
+        **known,
+        "repeats": len(times["both"]["KD"]),
         "processor": processor(),
         "environment": environment("cpu"),
     }
-    print(json.dumps(found, indent=1))
+    print(json.dumps(found, indent=1), flush=True)
     folder = Path(__file__).parent / "results" / __version__
     folder.mkdir(parents=True, exist_ok=True)
     (folder / f"detectors--{platform.machine()}.json").write_text(json.dumps(found, indent=1) + "\n")
