@@ -4,10 +4,10 @@
 
 KD against `KernelDensity` (its default tree, and brute force with a leaf for all cases, which alone is exact at these
 widths), MAHA against `EmpiricalCovariance.mahalanobis`, LID against `NearestNeighbors` in the papers' minibatch of 100;
-each fits all layers, then scores the same queries at all layers, in turn within each repeat. Times are the process's own
-on the processor, which others on the machine do not lengthen. MAHA chooses a shrinkage
-at each layer, which scikit-learn's covariance does not: its scores are compared with NumPy's solution of ours. Targets:
-KD 20 times, MAHA 5 times, LID twice as fast. Then all detectors on images through one pass of ResNet-50.
+each fits all layers, then scores the same queries at all layers, in turn within each repeat. Times are those of this
+process on the processor, which others on the machine do not lengthen. MAHA chooses a shrinkage at each layer, which
+scikit-learn's covariance does not: its scores are compared with NumPy's solution of ours. Targets: KD 20 times, MAHA 5
+times, LID twice as fast. Then all detectors on images through one pass of ResNet-50.
 """
 
 from __future__ import annotations
@@ -236,7 +236,14 @@ def together(cases: Cases, repeats: int = 15) -> dict[str, Any]:
 
 def fitted_detectors(model: torch.nn.Module, cases: Cases) -> dict[str, Detector]:
     """On made-up features: speed does not depend on values."""
-    kinds = {"KD": KD(), "BU": BU(), "LID": LID(), "MAHA": MAHA(), "SVM": SVM(), "DNN": DNN(epochs=1)}
+    kinds: dict[str, Detector] = {
+        "KD": KD(),
+        "BU": BU(),
+        "LID": LID(),
+        "MAHA": MAHA(),
+        "SVM": SVM(),
+        "DNN": DNN(epochs=1),
+    }
     kinds |= {"HFC": HFCScore(), "KNN": KNN(), "MVG": MVG()}
     last = list(cases.train)[-1]
     for detector in kinds.values():

@@ -67,8 +67,9 @@ def fitted(net: Net) -> dict[str, Detector]:
         "LID:logistic": Combined(LID(5, minibatch=20)),
     }
     x, labels = images(40), torch.arange(40) % 2
-    sides = {"negative": images(20, seed=1), "positive": (images(20, seed=1) * 3).clamp_max(1)}
-    return {name: detector.fit_images(net, x, labels, **sides) for name, detector in made.items()}
+    low = images(20, seed=1)
+    high = (3 * low).clamp_max(1)
+    return {name: detector.fit_images(net, x, labels, negative=low, positive=high) for name, detector in made.items()}
 
 
 @pytest.mark.parametrize(("n", "batch_size", "passes"), [(7, 3, 3), (7, 64, 1), (1, 1, 1)])
