@@ -15,7 +15,7 @@ from click.testing import CliRunner
 from PIL import Image
 
 from experiment import striped
-from medaegis import DataError, NumericsError, load_dataset
+from medaegis import DataError, InputError, NumericsError, load_dataset
 from medaegis._types import Tapped
 from medaegis.attack import AttackResult, pgd, run_attack
 from medaegis.cli import main
@@ -23,6 +23,7 @@ from medaegis.detect import KD, LID, MAHA, SVM, Combined, Detector, extract
 from medaegis.experiment import _stages_own, _stages_own_detect, load_detectors
 from medaegis.experiment._detect_score import check_finite
 from medaegis.experiment._image_files import Read
+from medaegis.experiment._stages_detect import DetectorChoice
 from medaegis.models import build_model, load_factory
 
 ALL = "KD,MAHA,LID,BU,HFC,SVM,KNN:logistic"
@@ -544,3 +545,8 @@ def test_a_folder_without_permission_is_told_before_work(nets: str, world: World
     (tmp_path / "closed").mkdir(mode=0o500)
     code, output = fit(nets, world.train, world.weights, tmp_path / "closed" / "out")
     assert (code, "cannot be written" in output) == (2, True)
+
+
+def test_a_detector_that_needs_more_than_features_is_refused() -> None:
+    with pytest.raises(InputError, match="must be detectors that read features alone"):
+        DetectorChoice.parse("MAHA", magnitude=1 / 256)

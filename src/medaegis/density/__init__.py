@@ -6,6 +6,7 @@ from medaegis.density._covariance import (
     choose_strength,
     gaussian_log_density,
     shrink,
+    shrunk_covariance,
     whiten,
     whitener,
 )
@@ -42,6 +43,7 @@ __all__ = [
     "local_dimensionality",
     "quadratic_by_layer",
     "shrink",
+    "shrunk_covariance",
     "squared_distances",
     "whiten",
     "whitener",

@@ -16,7 +16,7 @@ from medaegis.density._covariance import (
     STRENGTHS,
     cholesky,
     choose_strength,
-    gaussian_log_density,
+    most_likely_strength,
     shrink,
     whiten,
     whitener,
@@ -269,7 +269,7 @@ def _choose(
     if strength is None:
         means = _means(z[fitted], known)
         apart = z[held] - means[_squared_distances(z[held], means, z[held].square().sum(dim=1)).argmin(dim=1)]
-        strength = _best_strength(apart, _pooled(z[fitted], known, means))
+        strength = most_likely_strength(apart, _pooled(z[fitted], known, means))
     if prior is None:
         moments = _moments(z[fitted], known, strength)
         white = whiten(z[held] - moments.centre, moments.factor)
@@ -279,11 +279,6 @@ def _choose(
 
 def _white_log_density(mixture: GaussianMixture, white: Tensor) -> float:
     return mixture.weigh(mixture.white_quadratics(white)).logsumexp(dim=1).mean().item()
-
-
-def _best_strength(apart: Tensor, pooled: Tensor) -> float:
-    zero = torch.zeros_like(apart[0])
-    return max(STRENGTHS, key=lambda a: gaussian_log_density(apart, zero, shrink(pooled, a)).mean().item())
 
 
 def _start(z: Tensor, components: int, generator: torch.Generator) -> Tensor:

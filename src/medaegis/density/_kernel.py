@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -17,6 +17,12 @@ Bandwidth = float | Literal["median", "likelihood"]
 
 COPY = 1e-12
 """Share of the largest squared norm up to which a squared distance may be rounding: two such cases are copies."""
+
+BLOCK = 2**18
+"""Numbers of a block of features, or of its distances: few enough to stay in the processor's cache."""
+
+NOTHING = -700.0
+"""A kernel's logarithm, less the largest one's, at which it adds nothing: exp is slow where it underflows."""
 
 WIDTHS = 33
 """Number of widths that `"likelihood"` tries."""
@@ -47,7 +53,7 @@ def kernel_log_density(features: Features, reference: Features, bandwidth: float
     d = reference.shape[1]
     good = features.dim() == 2 and features.shape[1] == d
     require(good, "features", "kernel_log_density", f"(n, {d}) as the reference is", tuple(features.shape))
-    return _log_mean_kernel(squared_distances(features, reference), d, bandwidth)
+    return by_blocks(features, reference, lambda squared: _log_mean_kernel(squared, d, bandwidth))
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,10 +119,32 @@ def squared_distances(features: Features, reference: Features) -> Tensor:
         >>> squared_distances(torch.tensor([[0.0, 0.0]]), torch.tensor([[3.0, 4.0]]))
         tensor([[25.]], dtype=torch.float64)
     """
-    f, z = features.double(), reference.double()
+    return by_blocks(features, reference, lambda squared: squared)
+
+
+def by_blocks(features: Features, reference: Features, rule: Callable[[Tensor], Tensor]) -> Tensor:
+    """`rule` of the squared distances (b, m) of a few cases at a time, for all cases (n, d).
+
+    Where blocks stay in the processor's cache, memory is not asked for again and again.
+
+    Example:
+        >>> by_blocks(torch.tensor([[0.0], [4.0]]), torch.tensor([[1.0], [2.0]]), lambda squared: squared.amin(dim=1))
+        tensor([1., 4.], dtype=torch.float64)
+    """
+    z = reference.double()
     centre = z.mean(dim=0)
-    f, z = f - centre, z - centre
-    return (f.square().sum(dim=1)[:, None] + z.square().sum(dim=1) - 2 * f @ z.T).clamp_min(0)
+    z = z - centre
+    squares = _squared_norms(z)
+
+    def one(f: Tensor) -> Tensor:
+        f = f.double() - centre
+        return rule(torch.addmm(squares, f, z.T, alpha=-2).add_(_squared_norms(f)[:, None]).clamp_min_(0))
+
+    return torch.cat([one(part) for part in features.split(max(1, BLOCK // max(z.shape)))])
+
+
+def _squared_norms(f: Tensor) -> Tensor:
+    return torch.linalg.vector_norm(f, dim=1).square()  # in one pass, without a matrix of squares
 
 
 def copy_distance(reference: Features) -> Tensor:
@@ -172,8 +200,29 @@ def choose_bandwidth(reference: Features, rule: Bandwidth) -> float:
     everyone = squared.where(squared.isfinite(), torch.nan).nanmean(dim=1)
     low, high = math.sqrt(nearest.mean().item() / d), math.sqrt(everyone.mean().item() / d)
     widths = [low * (high / low) ** (step / (WIDTHS - 1)) for step in range(WIDTHS)]
-    scores = [_log_mean_kernel(squared, d, width).mean().item() for width in widths]
-    return widths[max(range(WIDTHS), key=scores.__getitem__)]
+    return _most_likely(widths, squared - nearest[:, None], nearest.mean().item(), d)
+
+
+def _most_likely(widths: list[float], above: Tensor, nearest: float, d: int) -> float:
+    """The width under which the mean log density is largest.
+
+    Args:
+        widths: what is tried.
+        above: squared distances less each case's smallest one, (m, m), infinite where a case is left out.
+        nearest: the mean of these smallest ones.
+        d: number of channels.
+    """
+    kernel = torch.empty_like(above)  # one for all widths
+
+    def score(width: float) -> float:
+        torch.mul(above, -1 / (2 * width**2), out=kernel)
+        return (
+            kernel.clamp_min_(NOTHING).exp_().sum(dim=1).log().mean().item()
+            - nearest / (2 * width**2)
+            - d * math.log(width)
+        )
+
+    return max(widths, key=score)
 
 
 def _squared_to_others(reference: Tensor) -> Tensor:
@@ -190,5 +239,6 @@ def _check_kernel(reference: Tensor, bandwidth: float, owner: str) -> None:
 
 def _log_mean_kernel(squared: Tensor, d: int, bandwidth: float) -> Tensor:
     exponent = -squared / (2 * bandwidth**2)
+    exponent = exponent.maximum(exponent.detach().amax(dim=1, keepdim=True) + NOTHING)
     constant = math.log(squared.shape[1]) + d * math.log(bandwidth) + d / 2 * math.log(2 * math.pi)
     return exponent.logsumexp(dim=1) - constant

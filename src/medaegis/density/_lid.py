@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from medaegis._errors import InputError, is_int, require
 from medaegis._types import Features, PerCase
-from medaegis.density._kernel import copy_distance, squared_distances
+from medaegis.density._kernel import by_blocks, copy_distance
 
 FLAT = 1e-9
 """Smallest mean log ratio of distances that counts; where all k neighbours are equally far, LID is 1 / FLAT."""
@@ -48,12 +49,26 @@ def local_dimensionality(features: Features, reference: Features, *, neighbours:
     wanted = f"(n, {reference.shape[1]}) as the reference is"
     good = features.dim() == 2 and features.shape[1] == reference.shape[1]
     require(good, "features", owner, wanted, tuple(features.shape))
-    squared = squared_distances(features, reference)
-    copies = squared.detach() <= copy_distance(reference)
-    _check_enough(len(reference) - copies.sum(dim=1), neighbours)
-    near = squared.masked_fill(copies, torch.inf).topk(neighbours, dim=1, largest=False).values
-    ratios = (near / near[:, -1:]).log().mean(dim=1)
-    return -2 / ratios.clamp_max(-2 * FLAT)  # half the logarithm of squares is that of distances
+    copy = copy_distance(reference)
+    return by_blocks(features, reference, lambda squared: _estimate(squared, copy, neighbours))
+
+
+def _estimate(squared: Tensor, copy: Tensor, neighbours: int) -> Tensor:
+    copies = squared.detach() <= copy
+    _check_enough(squared.shape[1] - copies.sum(dim=1), neighbours)
+    others = squared.masked_fill(copies, torch.inf)
+    farthest = others.gather(1, _place_of_kth(others, neighbours))
+    logs = (others.minimum(farthest) / farthest).log()  # 0 for what is farther than the k-th, and for its ties
+    return -2 / (logs.sum(dim=1) / neighbours).clamp_max(-2 * FLAT)  # half the logarithm of squares is of distances
+
+
+def _place_of_kth(values: Tensor, k: int) -> Tensor:
+    """Where each row's k-th smallest value is, (n, 1)."""
+    values = values.detach()
+    if values.device.type != "cpu":
+        return values.kthvalue(k, dim=1, keepdim=True).indices
+    kth = np.partition(values.numpy(), k - 1, axis=1)[:, k - 1 : k]  # several times faster than torch's selection
+    return (values == torch.from_numpy(kth)).to(torch.uint8).argmax(dim=1, keepdim=True)
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from medaegis._types import Features
-from medaegis.density._covariance import cholesky, choose_strength, shrink, whitener
+from medaegis.density._covariance import cholesky, shrunk_covariance, whitener
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,7 +35,7 @@ class TiedGaussians:
         """(f - mu_c)^T S^-1 (f - mu_c), (n, k), differentiable in f."""
         white = features @ self.whitener
         centres = self.means @ self.whitener
-        return (white[:, None, :] - centres).square().sum(dim=2)
+        return torch.stack([(white - centre).square().sum(dim=1) for centre in centres], dim=1)
 
     def to(self, like: Tensor) -> TiedGaussians:
         """The same with the dtype and device of `like`."""
@@ -76,7 +76,5 @@ def fit_tied(features: Features, labels: Tensor, *, generator: torch.Generator) 
     classes, place = labels.unique(return_inverse=True)
     means = torch.stack([z[place == i].mean(dim=0) for i in range(len(classes))])
     centred = z - means[place]
-    strength = choose_strength(centred, generator=generator)
-    base = shrink(centred.T @ centred / len(z), strength, mean_square=z.square().mean().item())
-    scale = whitener(cholesky(base))
-    return TiedGaussians(means, scale, strength)
+    base, strength = shrunk_covariance(centred, generator=generator, mean_square=z.square().mean().item())
+    return TiedGaussians(means, whitener(cholesky(base)), strength)

@@ -22,6 +22,7 @@ from medaegis.detect._released import RELEASED, released_scores
 from medaegis.detect._released_data import LayerScores, ReleasedData, ReleasedScores
 from medaegis.detect._released_maha import stepped_distances, unshrunk_gaussians
 from medaegis.detect._svm import SVM
+from medaegis.detect._together import score_tapped, score_together
 
 __all__ = [
     "BU",
@@ -56,6 +57,8 @@ __all__ = [
     "guard",
     "make_detector",
     "released_scores",
+    "score_tapped",
+    "score_together",
     "stepped_distances",
     "to_score",
     "unshrunk_gaussians",

@@ -290,10 +290,16 @@ def by_layer(features: AnyFeatures, owner: str, *, map_side: int | None = None) 
         maps = map_side is not None and 3 <= z.dim() <= 5 and set(z.shape[2:]) == {map_side}
         kinds = "(n, d)" if map_side is None else f"(n, d) or maps (n, c, {map_side}, ...)"
         require(z.dim() == 2 or maps, "features", owner, f"{kinds}, or layer names with such tensors", tuple(z.shape))
-        require(bool(torch.isfinite(z).all()), "features", owner, "finite", "NaN or infinity")
+        require(_all_finite(z), "features", owner, "finite", "NaN or infinity")
     sizes = {name: len(z) for name, z in layers.items()}
     require(len(set(sizes.values())) == 1, "features", owner, "of the same n at every layer", sizes)
     return layers
+
+
+def _all_finite(z: Tensor) -> bool:
+    """The sum tells in one pass that needs no memory, unless it overflows."""
+    z = z.detach()
+    return bool(z.sum().isfinite()) or bool(torch.isfinite(z).all())
 
 
 def to_score(

@@ -21,7 +21,7 @@ def group(features: Features, labels: Labels, *, by_class: bool) -> dict[int, Te
     z = features.detach()
     if not by_class:
         return {EVERYONE: z.clone()}
-    return {int(c): z[labels.to(z.device) == c].clone() for c in labels.unique().tolist()}
+    return {int(c): z[labels.to(z.device) == c] for c in labels.unique().tolist()}
 
 
 def of_predicted(scores: Tensor, places: Tensor | None) -> PerCase:

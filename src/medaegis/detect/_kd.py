@@ -12,7 +12,7 @@ from medaegis.density import choose_bandwidth, kernel_log_density, leave_one_out
 from medaegis.density._kernel import Bandwidth, check_bandwidth
 from medaegis.detect._detector import Detector, by_layer, check_fit, places_of, to_score
 from medaegis.detect._examples import AnyFeatures, Examples
-from medaegis.detect._groups import group, of_predicted
+from medaegis.detect._groups import group
 
 
 class KD(Detector):
@@ -89,8 +89,15 @@ class KD(Detector):
 
     def _layer(self, name: str, z: Tensor, column: Tensor | None) -> Tensor:
         by_class, levels, width = self.reference_[name], self.levels_[name], self.bandwidth_[name]
-        parts = [levels[c] - kernel_log_density(z, known.to(z), width) for c, known in by_class.items()]
-        return of_predicted(torch.stack(parts, dim=1), column)
+
+        def against(c: int, f: Tensor) -> Tensor:
+            return levels[c] - kernel_log_density(f, by_class[c].to(f), width)
+
+        if column is None:
+            return torch.stack([against(c, z) for c in by_class], dim=1).amin(dim=1)
+        order = [(column[:, 0] == place).nonzero()[:, 0] for place in range(len(by_class))]
+        parts = [against(c, z[rows]) for c, rows in zip(by_class, order, strict=True) if len(rows)]
+        return torch.cat(parts)[torch.cat(order).argsort()] if parts else z.sum(dim=1)
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Reference features, bandwidths and levels.

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from medaegis._types import Features, Labels, PerCase
-from medaegis.density import cholesky, choose_strength, shrink, whitener
+from medaegis.density import cholesky, shrunk_covariance, whitener
 from medaegis.detect._detector import Detector, by_layer, check_fit, places_of, to_score
 from medaegis.detect._examples import AnyFeatures, Examples
 from medaegis.detect._groups import group, of_predicted
@@ -124,9 +124,8 @@ def _fit(features: Features, seed: int) -> tuple[Tensor, Tensor, float]:
     """Mean, whitener and strength; from the seed anew, so that a layer is fitted alike alone and among others."""
     z = features.double()
     mean = z.mean(dim=0)
-    centred = z - mean
-    strength = choose_strength(centred, generator=torch.Generator().manual_seed(seed))
-    covariance = shrink(centred.T @ centred / len(z), strength, mean_square=z.square().mean().item())
+    generator = torch.Generator().manual_seed(seed)
+    covariance, strength = shrunk_covariance(z - mean, generator=generator, mean_square=z.square().mean().item())
     return mean, whitener(cholesky(covariance)), strength
 
 

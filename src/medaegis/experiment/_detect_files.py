@@ -9,10 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import torch
+
 from medaegis._errors import DataError, MedaegisError
 from medaegis._types import PerCase, Tapped
 from medaegis.data._geometry import Frame, make_frame
-from medaegis.detect import Combined, Detector, detector_class
+from medaegis.detect import Combined, Detector, detector_class, score_tapped
 from medaegis.experiment._stages_data import Images
 from medaegis.experiment._store import write_text
 from medaegis.models import PENULTIMATE
@@ -62,13 +64,8 @@ class DetectorSet:
 
     def scores(self, tapped: Tapped) -> dict[str, PerCase]:
         """Scores (n,) by name, all from one pass that gave `layers`."""
-        predicted = tapped.logits.argmax(dim=1)
-        found: dict[str, PerCase] = {}
-        for label, detector in self.detectors.items():
-            names = detector.fitted_layers()
-            features = {name: tapped.features[name or PENULTIMATE] for name in names}
-            found[label] = detector.score(features if names != ("",) else features[""], predicted).detach()
-        return found
+        with torch.no_grad():
+            return score_tapped(self.detectors, tapped)
 
 
 def write_detectors(out: Path, fitted: Fitted, images: Images, about: dict[str, Any]) -> dict[str, Any]:

@@ -12,9 +12,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from medaegis._errors import InputError, require
-from medaegis._types import Tapped
 from medaegis.attack import matched_noise
-from medaegis.detect import Combined, Detector, Examples, make_detector
+from medaegis.detect import Combined, Detector, Examples, make_detector, score_tapped
 from medaegis.experiment._context import Context
 from medaegis.experiment._stage import Result, Stage, late
 from medaegis.experiment._stages_attack import Attacked
@@ -47,7 +46,7 @@ class DetectorChoice:
         """A kind, or one whose layers are combined: "LID:logistic".
 
         Raises:
-            InputError: no such detector, or no such combination.
+            InputError: no such detector, no such combination, or one that needs more of an image than features.
 
         Example:
             >>> DetectorChoice.parse("MAHA:logistic").combined
@@ -56,7 +55,8 @@ class DetectorChoice:
         kind, _, how = text.partition(":")
         require(how in COMBINATIONS, "detectors", "recipe", "KIND, KIND:logistic or KIND:mean", text)
         choice = DetectorChoice(kind, tuple(sorted(options.items())), combined=COMBINATIONS[how])
-        choice.build()
+        fix = "Fit it in Python, by fit_images and calibrate_images."
+        require(not choice.build().needs_images, "detectors", "recipe", "detectors that read features alone", text, fix)
         return choice
 
     @property
@@ -221,15 +221,9 @@ def _scored(
     part: str, model: nn.Module, images: Tensor, fitted: dict[str, Detector], context: Context
 ) -> dict[str, Tensor]:
     tapped = features_of(model, images, context)
-    scores = {f"{part}.{label}": score for label, score in score_all(fitted, tapped).items()}
-    return scores | {f"{part}.logits": tapped.logits, f"{part}.penultimate": tapped.features[PENULTIMATE]}
-
-
-def score_all(fitted: dict[str, Detector], tapped: Tapped) -> dict[str, Tensor]:
-    """Scores (n,) of one pass, by detector label."""
-    predicted = tapped.logits.argmax(dim=1)
     with torch.no_grad():
-        return {label: d.score(d.pick(tapped.features), predicted) for label, d in fitted.items()}
+        scores = {f"{part}.{label}": score for label, score in score_tapped(fitted, tapped).items()}
+    return scores | {f"{part}.logits": tapped.logits, f"{part}.penultimate": tapped.features[PENULTIMATE]}
 
 
 @dataclass(frozen=True)
