@@ -15,8 +15,11 @@ WAYS = (("", "Adv. Acc"), ("KD", "AUC"), ("MAHA", "AUC"), ("KD", "undetected"), 
 NAMES = {"without": "none", "with": "HFC"}
 
 
-def lines_of(recipe: str) -> list[Line]:
-    return pyarrow.csv.read_csv(RESULTS / recipe / "table.csv").to_pylist()
+SIX = ("KD", "MAHA", "LID", "SVM", "DNN", "BU")
+
+
+def lines_of(recipe: str, sheet: str = "table") -> list[Line]:
+    return pyarrow.csv.read_csv(RESULTS / recipe / f"{sheet}.csv").to_pylist()
 
 
 def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
@@ -97,6 +100,90 @@ def lesions(recipe: str) -> list[str]:
 
     rows = [[a, *(cell(a, m) for m in ("AUC", "FR"))] for (a,) in distinct(lines, "attack")]
     return table(["lesions", "AUC", "FR"], rows)
+
+
+def pairs(recipe: str, metric: str) -> list[str]:
+    """Every detector without -> with HFC."""
+    lines = lines_of(recipe)
+
+    def cell(attack: str, eps: str, detector: str) -> str:
+        place = {"attack": attack, "eps": eps, "detector": detector, "metric": metric}
+        pair = [only(lines, hfc=hfc, **place) for hfc in ("without", "with")]
+        return " -> ".join(figure(line) + published(line) for line in pair)
+
+    rows = [[f"{a} {e}", *(cell(a, e, d) for d in SIX)] for a, e in distinct(lines, "attack", "eps")]
+    return table([metric, *SIX], rows)
+
+
+def six_detectors(recipe: str) -> list[str]:
+    return [*pairs(recipe, "AUC"), "", *pairs(recipe, "TPR@90"), "", *pairs(recipe, "undetected")]
+
+
+def crossed(recipe: str) -> list[str]:
+    """AUC of detectors by the attack that they learned from, at 1/256."""
+    lines = [line for line in lines_of(recipe, "matrix") if (line["metric"], line["eps"]) == ("AUC", "1/256")]
+    tested = [(a, h) for h in ("without", "with") for a in dict.fromkeys(line["attack"] for line in lines)]
+
+    def row(detector: str, learned: str) -> list[str]:
+        own = [line for line in lines if (line["detector"], line["learned"]) == (detector, learned)]
+        return [detector, learned, *(figure(only(own, attack=a, hfc=h)) for a, h in tested)]
+
+    heads = [a + (" + HFC" if h == "with" else "") for a, h in tested]
+    places = dict.fromkeys((line["detector"], line["learned"]) for line in lines)
+    return table(["detector", "learned from", *heads], [row(*place) for place in places])
+
+
+def white_box(recipe: str) -> list[str]:
+    """Undetected success: without, with HFC, and under the attacks that followed each detector."""
+    lines = [line for line in lines_of(recipe) if line["metric"] == "undetected"]
+    kinds = ("", ", selective", ", orthogonal")
+
+    def row(eps: str, detector: str) -> list[str]:
+        ways = ("without", "with", *(f"white-box {detector}{kind}" for kind in kinds))
+        found = [only(lines, eps=eps, detector=detector, hfc=way) for way in ways]
+        return [eps, detector, *(figure(line, interval=True) for line in found)]
+
+    heads = ["none", "HFC", *(f"white-box{kind}" for kind in kinds)]
+    return table(["budget", "detector", *heads], [row(e, d) for (e,) in distinct(lines, "eps") for d in SIX])
+
+
+def seed_by_seed(recipe: str) -> list[str]:
+    """AUC under every seed, without -> with HFC."""
+    lines = [line for line in lines_of(recipe, "seeds") if line["metric"] in ("AUC", "Adv. Acc")]
+    seeds = list(dict.fromkeys(line["seed"] for line in lines))
+
+    def row(eps: str, detector: str) -> list[str]:
+        own = [line for line in lines if (line["eps"], line["detector"]) == (eps, detector)]
+        cells = [
+            " -> ".join(figure(only([line for line in own if line["seed"] == seed], hfc=h)) for h in NAMES)
+            for seed in seeds
+        ]
+        return [eps, f"{detector} AUC" if detector else "Adv. Acc", *cells]
+
+    rows = [row(eps, d) for (eps,) in distinct(lines, "eps") for d in ("", *SIX)]
+    return table(["budget", "figure", *(f"seed {seed}" for seed in seeds)], rows)
+
+
+def both_numbers(recipe: str) -> list[str]:
+    """AUC by our choices and by the released code's, without -> with HFC, at 1/256."""
+    lines = lines_of(recipe)
+
+    def cell(attack: str, detector: str, metric: str) -> str:
+        place = {"attack": attack, "eps": "1/256", "detector": detector, "metric": metric}
+        pair = [only(lines, hfc=hfc, **place) for hfc in ("without", "with")]
+        return " -> ".join(figure(line) for line in pair)
+
+    def paper(attack: str, detector: str) -> str:
+        place = {"attack": attack, "eps": "1/256", "detector": detector, "metric": "AUC"}
+        found = [only(lines, hfc=hfc, **place)["published"] for hfc in ("without", "with")]
+        return " -> ".join("-" if value is None else f"{value:g}" for value in found)
+
+    rows = [
+        [a, d, cell(a, d, "AUC"), cell(a, d, "AUC, hfc-2021"), paper(a, d)]
+        for (a,) in distinct(lines, "attack")
+        for d in SIX
+    ]
+    return table(["attack", "detector", "ours", "hfc-2021", "published"], rows)
 
 
 TABLES: dict[str, Callable[[str], list[str]]] = {
