@@ -18,7 +18,7 @@ def _recipe(data: str, title: str, components: int) -> Recipe:
             epochs=12,
             attack=("pgd",),
             eps=("1/256", "2/256"),
-            steps=100,
+            steps=40,
             components=(components,),
             hiding=("hfc", "white-box", "white-box-selective", "white-box-orthogonal"),
             detectors=SIX,
@@ -26,7 +26,7 @@ def _recipe(data: str, title: str, components: int) -> Recipe:
         plan=lambda settings: hiding_plan(
             settings,
             dataset=title,
-            differs=(*(text for text in DIFFERS if "MAHA" not in text and "40 steps" not in text), *PROTOCOL),
+            differs=(*(text for text in DIFFERS if "MAHA" not in text), *PROTOCOL),
         ),
         tiny=TINY | {"components": (2,), "hiding": ("hfc", "white-box")},
     )

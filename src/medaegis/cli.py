@@ -44,18 +44,44 @@ def main() -> None:
     """
 
 
-def _run_options(command: Any) -> Any:
-    options = (
-        click.option("--out", type=click.Path(file_okay=False), help="Folder of the run. Default: runs/RECIPE."),
-        click.option("--tiny", is_flag=True, help="The recipe's small version, for a first look."),
-        click.option("--set", "changes", multiple=True, metavar="KEY=VALUE ...", help="Change settings."),
-        click.argument("more", nargs=-1, metavar=""),
-        click.option("--device", default=None, help="cpu or cuda. Default: cuda where there is one."),
-        click.option("--quiet", is_flag=True, help="No progress bars."),
-    )
-    for option in reversed(options):
-        command = option(command)
-    return command
+def _all_of(*options: Any) -> Any:
+    """One decorator from several, in the order in which --help shows them."""
+
+    def decorate(command: Any) -> Any:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return decorate
+
+
+_device_options = _all_of(
+    click.option("--device", default=None, help="cpu or cuda. Default: cuda where there is one."),
+    click.option("--quiet", is_flag=True, help="No progress bars."),
+)
+_machine_options = _all_of(
+    click.option("--batch-size", default=32, type=click.IntRange(min=1), show_default=True, help="Changes speed only."),
+    _device_options,
+)
+_run_options = _all_of(
+    click.option("--out", type=click.Path(file_okay=False), help="Folder of the run. Default: runs/RECIPE."),
+    click.option("--tiny", is_flag=True, help="The recipe's small version, for a first look."),
+    click.option("--set", "changes", multiple=True, metavar="KEY=VALUE ...", help="Change settings."),
+    click.argument("more", nargs=-1, metavar=""),
+    _device_options,
+)
+_network_options = _all_of(
+    click.option("--model", required=True, help="package.module:factory of your network, or a torchvision name."),
+    click.option("--weights", type=click.Path(dir_okay=False), help="State dict of the network, .pth or .safetensors."),
+    click.option("--data", required=True, help="Folder of images by class, or phantom-chest, phantom-fundus."),
+)
+_image_options = _all_of(
+    click.option("--size", help="Height and width of the images. Default: 256."),
+    click.option("--channels", type=int, help="3 or 1. Default: 3."),
+    click.option("--source", help="Layout of the folder: kermany, aptos, graded, folder, npz. Default: recognised."),
+    click.option("--labels", help="binary or grades, for aptos and graded. Default: binary."),
+    click.option("--limit", help="Most images a class."),
+)
 
 
 @main.command()
@@ -69,9 +95,7 @@ def run(recipe: str, data: str | None, model: str | None, **options: Any) -> Non
 
 
 @main.command()
-@click.option("--model", required=True, help="package.module:factory of your network, or a torchvision name.")
-@click.option("--weights", type=click.Path(dir_okay=False), help="State dict of the network, .pth or .safetensors.")
-@click.option("--data", required=True, help="Folder of images by class, or phantom-chest, phantom-fundus.")
+@_network_options
 @click.option("--attack", required=True, help="fgsm, bim, pgd, mim, tim, dim, cw_linf, pgd_l2, apgd, noise …")
 @click.option("--eps", help="Budget in pixel units, as in 1/256.")
 @click.option("--out", required=True, type=click.Path(file_okay=False), help="Folder of the run.")
@@ -79,17 +103,11 @@ def run(recipe: str, data: str | None, model: str | None, **options: Any) -> Non
 @click.option("--target", help="next (class), none (any wrong class), or a class. Default: next.")
 @click.option("--set", "changes", multiple=True, metavar="KEY=VALUE ...", help="Other settings of the attack.")
 @click.argument("more", nargs=-1, metavar="")
-@click.option("--size", help="Height and width of the images. Default: 256.")
-@click.option("--channels", type=int, help="3 or 1. Default: 3.")
-@click.option("--source", help="Layout of the folder: kermany, aptos, graded, folder, npz. Default: recognised.")
-@click.option("--labels", help="binary or grades, for aptos and graded. Default: binary.")
-@click.option("--limit", help="Most images a class.")
+@_image_options
 @click.option("--checks", help="Cases of the checks of the attack's strength, 0 for none. Default: 16.")
 @click.option("--substitute", help="package.module:factory of a network for the check against transfer.")
 @click.option("--seed", help="Of random starts. Default: 0.")
-@click.option("--batch-size", default=32, type=click.IntRange(min=1), show_default=True, help="Changes speed only.")
-@click.option("--device", default=None, help="cpu or cuda. Default: cuda where there is one.")
-@click.option("--quiet", is_flag=True, help="No progress bars.")
+@_machine_options
 def attack(
     out: str,
     steps: str | None,
@@ -127,9 +145,7 @@ def detect() -> None:
 
 
 @detect.command()
-@click.option("--model", required=True, help="package.module:factory of your network, or a torchvision name.")
-@click.option("--weights", type=click.Path(dir_okay=False), help="State dict of the network, .pth or .safetensors.")
-@click.option("--data", required=True, help="Folder of images by class, or phantom-chest, phantom-fundus.")
+@_network_options
 @click.option("--out", required=True, type=click.Path(file_okay=False), help="Folder of the detectors.")
 @click.option("--detectors", help="KD, MAHA, LID, BU, HFC …, LID:logistic, with commas. Default: KD,MAHA,LID.")
 @click.option("--attack", help="bim, pgd …: what detectors such as SVM, DNN and LID:logistic learn from.")
@@ -140,15 +156,9 @@ def detect() -> None:
     "--set", "changes", multiple=True, metavar="KEY=VALUE ...", help="Attack's settings, or LID.neighbours=10."
 )
 @click.argument("more", nargs=-1, metavar="")
-@click.option("--size", help="Height and width of the images. Default: 256.")
-@click.option("--channels", type=int, help="3 or 1. Default: 3.")
-@click.option("--source", help="Layout of the folder: kermany, aptos, graded, folder, npz. Default: recognised.")
-@click.option("--labels", help="binary or grades, for aptos and graded. Default: binary.")
-@click.option("--limit", help="Most images a class.")
+@_image_options
 @click.option("--seed", help="Of the parts, random starts and noise. Default: 0.")
-@click.option("--batch-size", default=32, type=click.IntRange(min=1), show_default=True, help="Changes speed only.")
-@click.option("--device", default=None, help="cpu or cuda. Default: cuda where there is one.")
-@click.option("--quiet", is_flag=True, help="No progress bars.")
+@_machine_options
 def fit(
     out: str,
     detectors: str | None,
@@ -194,9 +204,7 @@ def fit(
 @click.option("--any", "any_", is_flag=True, help="An image is flagged if any detector flags it: the default.")
 @click.option("--by", metavar="NAME", help="An image is flagged if this detector flags it.")
 @click.option("--skip-unreadable", is_flag=True, help="List files that are no image in the CSV, in place of an error.")
-@click.option("--batch-size", default=32, type=click.IntRange(min=1), show_default=True, help="Changes speed only.")
-@click.option("--device", default=None, help="cpu or cuda. Default: cuda where there is one.")
-@click.option("--quiet", is_flag=True, help="No progress bars.")
+@_machine_options
 def score(
     detectors: str,
     data: tuple[str, ...],
