@@ -136,11 +136,12 @@ def crossed(recipe: str) -> list[str]:
 def white_box(recipe: str) -> list[str]:
     """Undetected success: without, with HFC, and under the attacks that followed each detector."""
     lines = [line for line in lines_of(recipe) if line["metric"] == "undetected"]
-    kinds = ("", ", selective", ", orthogonal")
+    ways = {line["hfc"] for line in lines}
+    kinds = [kind for kind in ("", ", selective", ", orthogonal") if f"white-box KD{kind}" in ways]
 
     def row(eps: str, detector: str) -> list[str]:
-        ways = ("without", "with", *(f"white-box {detector}{kind}" for kind in kinds))
-        found = [only(lines, eps=eps, detector=detector, hfc=way) for way in ways]
+        tried = ("without", "with", *(f"white-box {detector}{kind}" for kind in kinds))
+        found = [only(lines, eps=eps, detector=detector, hfc=way) for way in tried]
         return [eps, detector, *(figure(line, interval=True) for line in found)]
 
     heads = ["none", "HFC", *(f"white-box{kind}" for kind in kinds)]

@@ -21,12 +21,13 @@ TNR = 0.90
 
 
 def released_stages(plan: HidingPlan) -> dict[Attacked, ReleasedScores]:
-    """The released code's scores of every variant; none where the reference mode is off or knows no detector."""
+    """The released code's scores of all but white-box variants; none where the mode is off or knows no detector."""
     kinds = tuple(released_kinds(plan).values())
     if plan.settings.reference != REFERENCE or not kinds:
         return {}
     plain = {v.attacked.choice: v.attacked for v in plan.variants if v.attacked.hides == PLAIN}
-    return {v.attacked: _scores(plan, v, plain[v.attacked.choice], kinds) for v in plan.variants}
+    compared = [v for v in plan.variants if v.attacked.followed is None]
+    return {v.attacked: _scores(plan, v, plain[v.attacked.choice], kinds) for v in compared}
 
 
 def released_kinds(plan: HidingPlan) -> dict[str, str]:
