@@ -1,5 +1,6 @@
 """Networks: what is attacked."""
 
+from medaegis.models._checkpoint import read_checkpoint, write_checkpoint
 from medaegis.models._frozen import frozen, ieee_float32, seeded
 from medaegis.models._speed import Accelerated, accelerate
 from medaegis.models._taps import PENULTIMATE, Taps, channel_means
@@ -25,7 +26,9 @@ __all__ = [
     "ieee_float32",
     "load_factory",
     "load_partial",
+    "read_checkpoint",
     "read_state",
     "seeded",
     "train_classifier",
+    "write_checkpoint",
 ]

@@ -1,4 +1,4 @@
-"""One pass through a network gives its logits and the channel means, or pooled maps, of the layers that were asked for.
+"""One pass through a network gives its logits and the channel means, or maps, of the layers that were asked for.
 
 A layer is one call of a module. torchvision's residual blocks call one ReLU module two or three times: the first call
 keeps the module's name, the following ones get `#2`, `#3`: `layer1.0.relu`, `layer1.0.relu#2`, `layer1.0.relu#3`.
@@ -27,6 +27,7 @@ ACTIVATIONS: tuple[type[nn.Module], ...] = (
 PENULTIMATE = "penultimate"
 
 LayerChoice = Literal["relu", "none"] | Sequence[str]
+Grid = int | Literal["whole"] | None
 
 
 class _ChannelMean(torch.autograd.Function):
@@ -88,7 +89,8 @@ class Taps:
             the names of modules (any module), with `#2`, `#3` … for later calls, and `"penultimate"`.
         head: name of the module whose input is the penultimate feature; None takes the last `nn.Linear`.
         grid: None gives the channel means of each layer; g its maps, average-pooled to g places a spatial dimension,
-            (b, C_l, g, g) in 2-D. What has no spatial dimension, and the penultimate feature, stays a vector.
+            (b, C_l, g, g) in 2-D; `"whole"` the maps as they are, (b, C_l, *space). What has no spatial dimension, and
+            the penultimate feature, stays a vector.
 
     Hooks live during a call only, also when the model raises. Activations called as functions (`F.relu`) are not
     modules and are not seen by `"relu"`: name the modules around them.
@@ -104,10 +106,10 @@ class Taps:
     """
 
     def __init__(
-        self, model: nn.Module, layers: LayerChoice = "relu", *, head: str | None = None, grid: int | None = None
+        self, model: nn.Module, layers: LayerChoice = "relu", *, head: str | None = None, grid: Grid = None
     ) -> None:
-        good = grid is None or (is_int(grid) and grid >= 1)
-        require(good, "grid", "Taps", "an int >= 1, or None for channel means", grid)
+        good = grid is None or grid == "whole" or (is_int(grid) and grid >= 1)
+        require(good, "grid", "Taps", 'an int >= 1, "whole", or None for channel means', grid)
         self.model, self.grid = model, grid
         self.layers: LayerChoice = layers if isinstance(layers, str) else tuple(layers)
         self._wanted = None if layers == "relu" else frozenset(() if layers == "none" else layers)
@@ -162,9 +164,16 @@ class Taps:
             if self._wanted is None or layer in self._wanted:
                 good = is_a(output, Tensor) and output.dim() >= 2
                 require(good, "layers", "Taps", f"modules that return one (b, c, *space) tensor; {layer}", type(output))
-                features[layer] = channel_means(output) if self.grid is None else pooled_maps(output, self.grid)
+                features[layer] = _read(output, self.grid)
 
         return record
+
+
+def _read(activation: Tensor, grid: Grid) -> Tensor:
+    """What is recorded of a layer; whole maps are a copy, since networks write into their activations."""
+    if grid is None:
+        return channel_means(activation)
+    return activation.clone() if grid == "whole" else pooled_maps(activation, grid)
 
 
 def _head_recorder(features: dict[str, Tensor]) -> Callable[..., None]:
