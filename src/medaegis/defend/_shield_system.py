@@ -6,7 +6,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
-import torch
 from torch import Tensor, nn
 
 from medaegis._types import Flags, Images, Logits, PerCase, Tapped
@@ -43,6 +42,7 @@ class Shielded(nn.Module):
         preprocess: what every image goes through first, differentiable, such as a Cushion with BPDA; None for nothing.
 
     Example:
+        >>> import torch
         >>> from medaegis.defend import tap_plan
         >>> net = nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(144, 2))
         >>> system = Shielded(net, Shields(tap_plan(net, torch.rand(1, 1, 8, 8)), 2))
@@ -83,6 +83,7 @@ class ShieldLogit(Objective):
     Source: Aegis section 3, J_shield and J_m.aegis.
 
     Example:
+        >>> import torch
         >>> goal = Goal(torch.tensor([0]), torch.tensor([1]))
         >>> ShieldLogit()(Tapped(torch.zeros(1, 2), {"shields": torch.tensor([[5.0, -3.0]])}), goal)
         tensor([3.])
@@ -109,6 +110,7 @@ class ShieldGuard:
         thresholds: (k,) of `shield_thresholds`.
 
     Example:
+        >>> import torch
         >>> guard = ShieldGuard(torch.tensor([0.0, 1.0]))
         >>> guard(Tapped(torch.tensor([[0.0, 1.0]]), {"shields": torch.tensor([[5.0, 0.5]])}))
         tensor([False])
@@ -130,6 +132,7 @@ def accepted(shields: Logits, predicted: Tensor, thresholds: Tensor) -> Flags:
     """(n,) bool: the predicted class's Shield is at its threshold or above; NaN is never accepted.
 
     Example:
+        >>> import torch
         >>> accepted(torch.tensor([[1.0, 9.0], [9.0, 1.0]]), torch.tensor([0, 0]), torch.tensor([2.0, 2.0])).tolist()
         [False, True]
     """

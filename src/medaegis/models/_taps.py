@@ -110,7 +110,8 @@ class Taps:
     ) -> None:
         good = grid is None or grid == "whole" or (is_int(grid) and grid >= 1)
         require(good, "grid", "Taps", 'an int >= 1, "whole", or None for channel means', grid)
-        self.model, self.grid = model, grid
+        self.model = model
+        self.grid: Grid = grid
         self.layers: LayerChoice = layers if isinstance(layers, str) else tuple(layers)
         self._wanted = None if layers == "relu" else frozenset(() if layers == "none" else layers)
         modules = dict(model.named_modules())
