@@ -20,6 +20,7 @@ from medaegis.defend import (
     ShieldSettings,
     TrainedShields,
     TrainingAttack,
+    shield_logit,
     shield_logits,
     train_shields,
 )
@@ -82,6 +83,17 @@ def test_it_resists_the_attack_that_it_learned_from_with_more_steps(fooled, lear
     made = ma.run_attack(attack, system, x, y, target=1 - y)
     clean = shield_logits(system, x).shields.gather(1, y[:, None])[:, 0]
     assert ma.auc((-clean).numpy(), made.objective.numpy()).value > 0.95
+
+
+def test_the_white_box_attack_wins_where_an_image_can_become_one_of_the_other_class(fooled, learned) -> None:
+    """The classes are 0.38 apart in every pixel of the blob: at a budget of 0.4 an attack that fails is a weak one."""
+    system, (x, y) = Shielded(fooled, learned.shields), toy_images(32, 97)
+    attack = ma.attack.cw_linf(0.4, steps=60, kappa=1.0).plus(shield_logit)
+    made = ma.run_attack(attack, system, x, y, target=1 - y)
+    clean, attacked = (shield_logits(system, images).shields for images in (x, made.x))
+    scores = -clean.gather(1, y[:, None])[:, 0], -attacked.gather(1, (1 - y)[:, None])[:, 0]
+    assert made.fooled.all()
+    assert ma.auc(*(score.numpy() for score in scores)).value < 0.5
 
 
 def test_history(learned) -> None:

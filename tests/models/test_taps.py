@@ -302,11 +302,16 @@ def test_whole_maps_are_the_activations_and_stay_when_the_network_writes_into_th
     net = nn.Sequential(
         nn.Conv2d(1, 2, 3), nn.ReLU(), nn.Hardtanh(0, 0.01, inplace=True), nn.Flatten(), nn.Linear(32, 2)
     )
-    x = torch.rand(3, 1, 6, 6)
-    features = Taps(net, ["1", "penultimate"], grid="whole")(x).features
-    assert torch.equal(features["1"], net[0](x).relu())
-    assert features["1"].max() > 0.01
-    assert features["penultimate"].shape == (3, 32)
+    x, taps = torch.rand(3, 1, 6, 6), Taps(net, ["1", "penultimate"], grid="whole")
+    with torch.inference_mode():
+        inference = taps(x.clone()).features
+    passes = []
+    net.register_forward_hook(lambda *_: passes.append(1))
+    for features in (inference, taps(x).features, taps(x).features):
+        assert torch.equal(features["1"], net[0](x).relu())
+        assert features["1"].max() > 0.01
+        assert features["penultimate"].shape == (3, 32)
+    assert len(passes) == 3  # the first one twice; then it is known which layer changes
 
 
 def test_whole_maps_carry_gradients_and_pool_to_the_means(net) -> None:

@@ -105,7 +105,7 @@ class ShieldSettings:
     validation_share: float = 0.2
     stop_after: int = 8
     stuck_after: int = 3
-    width: int = 12
+    width: int = 10
 
     def __post_init__(self) -> None:
         owner = "ShieldSettings"

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from torch import Tensor, nn
 
+from medaegis._errors import is_number, require
 from medaegis._types import Flags, Images, Logits, PerCase, Tapped
 from medaegis.attack import Goal, Objective
 from medaegis.defend._shield_net import Shields
@@ -77,8 +78,14 @@ class Shielded(nn.Module):
 class ShieldLogit(Objective):
     """-S of the wanted class: an attack that minimises it raises the logit by which that class's Shield accepts.
 
-    The class is the target, or, without one, the most probable wrong class at present. `weight` multiplies it where it
-    is added to other terms, as in `cw_linf(eps=…).plus(shield_logit)`, the paper's white-box attack WB.
+    The class is the target, or, without one, the most probable wrong class at present. Added to another attack, as in
+    `cw_linf(eps=…).plus(shield_logit)`, it makes the paper's white-box attack WB.
+
+    Args:
+        weight: factor, where it is added to other terms; > 0.
+
+    Raises:
+        InputError: `weight` is out of range.
 
     Source: Aegis section 3, J_shield and J_m.aegis.
 
@@ -92,6 +99,10 @@ class ShieldLogit(Objective):
     weight: float = 1.0
     title = "shield"
     layers = (SHIELDS,)
+
+    def __post_init__(self) -> None:
+        good = is_number(self.weight) and self.weight > 0
+        require(good, "weight", "ShieldLogit", "a number > 0", self.weight)
 
     def __call__(self, tapped: Tapped, goal: Goal) -> PerCase:
         """Value per case (b,)."""

@@ -22,7 +22,7 @@ from medaegis.defend._shield_plan import TapPlan, tap_plan
 from medaegis.defend._shield_settings import ShieldSettings
 from medaegis.defend._shield_stuck import Stuck
 from medaegis.defend._shield_system import Shielded
-from medaegis.models import Cases, accelerate, frozen, read_checkpoint, write_checkpoint
+from medaegis.models import Cases, accelerate, frozen, read_checkpoint, repeatable, write_checkpoint
 
 _STATISTICS_CASES = 512
 
@@ -104,7 +104,7 @@ def train_shields(
     classes = _class_count(classifier, first, cases)
     chosen = plan or tap_plan(classifier, first)
     parts = _split(cases, groups, classes, settings, seed)
-    with frozen(classifier), torch.enable_grad():
+    with frozen(classifier), torch.enable_grad(), repeatable():
         session = _Session(classifier, preprocess, first, chosen, classes, settings, seed)
         bench = ShieldBench(session.system, session.layout, cases, settings, *parts)
         session.start(bench, checkpoint, origin=_origin(classifier, cases, groups, chosen, settings, seed))

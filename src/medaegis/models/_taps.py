@@ -93,7 +93,8 @@ class Taps:
             the penultimate feature, stays a vector.
 
     Hooks live during a call only, also when the model raises. Activations called as functions (`F.relu`) are not
-    modules and are not seen by `"relu"`: name the modules around them.
+    modules and are not seen by `"relu"`: name the modules around them. Whole maps are the network's own tensors, for
+    copies take as long as a Shield; where it has written into one afterwards, the pass is repeated with a copy of it.
 
     Raises:
         InputError: a name is unknown, `"relu"` finds no activation module, or there is no head.
@@ -112,6 +113,8 @@ class Taps:
         require(good, "grid", "Taps", 'an int >= 1, "whole", or None for channel means', grid)
         self.model = model
         self.grid: Grid = grid
+        self._versions: dict[str, int] = {}
+        self._copied: set[str] = set()
         self.layers: LayerChoice = layers if isinstance(layers, str) else tuple(layers)
         self._wanted = None if layers == "relu" else frozenset(() if layers == "none" else layers)
         modules = dict(model.named_modules())
@@ -131,9 +134,11 @@ class Taps:
         Raises:
             InputError: a call that was asked for (`name#2`) did not happen, or a module gave no single tensor.
         """
-        features: dict[str, Tensor] = {}
-        with self._hooks(features):
-            logits = self.model(x)
+        logits, features = self._pass(x)
+        written = {name for name, version in self._versions.items() if features[name]._version != version}  # pyright: ignore[reportPrivateUsage]  # torch has no public name for it
+        if written:
+            self._copied |= written
+            logits, features = self._pass(x)
         if self._wanted is not None and len(features) < len(self._wanted):
             missing = sorted(self._wanted - set(features))
             raise InputError(f"`layers` of Taps names {missing}, which the network did not call in this pass.")
@@ -143,6 +148,12 @@ class Taps:
         """The layers' names in the order of calling, found with one pass over `x`; the network's mode is left alone."""
         with frozen(self.model), torch.no_grad():
             return tuple(self(x).features)
+
+    def _pass(self, x: Images) -> tuple[Tensor, dict[str, Tensor]]:
+        features: dict[str, Tensor] = {}
+        self._versions.clear()
+        with self._hooks(features):
+            return self.model(x), features
 
     @contextmanager
     def _hooks(self, features: dict[str, Tensor]) -> Generator[None]:
@@ -165,16 +176,20 @@ class Taps:
             if self._wanted is None or layer in self._wanted:
                 good = is_a(output, Tensor) and output.dim() >= 2
                 require(good, "layers", "Taps", f"modules that return one (b, c, *space) tensor; {layer}", type(output))
-                features[layer] = _read(output, self.grid)
+                features[layer] = self._read(layer, output)
 
         return record
 
-
-def _read(activation: Tensor, grid: Grid) -> Tensor:
-    """What is recorded of a layer; whole maps are a copy, since networks write into their activations."""
-    if grid is None:
-        return channel_means(activation)
-    return activation.clone() if grid == "whole" else pooled_maps(activation, grid)
+    def _read(self, layer: str, activation: Tensor) -> Tensor:
+        """What is recorded of a layer. Whole maps are copied where it is known, or cannot be seen, that they change."""
+        if self.grid is None:
+            return channel_means(activation)
+        if self.grid != "whole":
+            return pooled_maps(activation, self.grid)
+        if layer in self._copied or activation.dim() <= 2 or activation.is_inference():
+            return activation.clone()
+        self._versions[layer] = activation._version  # pyright: ignore[reportPrivateUsage]  # as above
+        return activation
 
 
 def _head_recorder(features: dict[str, Tensor]) -> Callable[..., None]:
