@@ -15,6 +15,7 @@ ABOVE = {
     "measure": {"attack", "models"},
     "attack": {"density", "models"},
     "detect": {"density", "models", "attack", "measure"},
+    "defend": {"density", "models", "data", "attack", "detect", "measure"},
     "report": set(),
     "experiment": {"density", "models", "data", "attack", "detect", "measure", "report"},
 }

@@ -28,9 +28,8 @@ class Tapped(NamedTuple):
 
     Attributes:
         logits: (n, k).
-        features: by layer name, the spatial mean of each channel, (n, C_l), or pooled maps (n, C_l, g, …) where
-            they were asked for; the name `"penultimate"` is the
-            input of the last dense layer.
+        features: by layer name, the spatial mean of each channel, (n, C_l), or maps, pooled (n, C_l, g, …) or whole,
+            where they were asked for; the name `"penultimate"` is the input of the last dense layer.
     """
 
     logits: Logits

@@ -293,5 +293,36 @@ def test_a_map_smaller_than_the_grid_repeats() -> None:
 
 @pytest.mark.parametrize("grid", [0, -1, 2.0, True, "4"])
 def test_the_grid_is_checked(net, grid) -> None:
-    with pytest.raises(InputError, match="`grid` of Taps must be an int >= 1, or None"):
+    with pytest.raises(InputError, match=r"`grid` of Taps must be an int >= 1, .whole., or None"):
         Taps(net, grid=grid)
+
+
+def test_whole_maps_are_the_activations_and_stay_when_the_network_writes_into_them() -> None:
+    """`net[2]` works in place on what `net[1]` gave."""
+    net = nn.Sequential(
+        nn.Conv2d(1, 2, 3), nn.ReLU(), nn.Hardtanh(0, 0.01, inplace=True), nn.Flatten(), nn.Linear(32, 2)
+    )
+    x, taps = torch.rand(3, 1, 6, 6), Taps(net, ["1", "penultimate"], grid="whole")
+    with torch.inference_mode():
+        inference = taps(x.clone()).features
+    passes = []
+    net.register_forward_hook(lambda *_: passes.append(1))
+    for features in (inference, taps(x).features, taps(x).features):
+        assert torch.equal(features["1"], net[0](x).relu())
+        assert features["1"].max() > 0.01
+        assert features["penultimate"].shape == (3, 32)
+    assert len(passes) == 3  # the first one twice; then it is known which layer changes
+
+
+def test_whole_maps_carry_gradients_and_pool_to_the_means(net) -> None:
+    x = images(2, 3, 9, 9).requires_grad_()
+    whole = Taps(net, ["3"], grid="whole")(x).features["3"]
+    means = Taps(net, ["3"])(x).features["3"]
+    torch.testing.assert_close(whole.mean((2, 3)), means)
+    one, two = (torch.autograd.grad(z.sum(), x)[0] for z in (whole.mean((2, 3)), means))
+    torch.testing.assert_close(one, two)
+
+
+def test_an_unknown_grid() -> None:
+    with pytest.raises(InputError, match='"whole"'):
+        Taps(nn.Linear(2, 2), "none", grid="full")

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Generator
-from contextlib import contextmanager
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -13,7 +11,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits, conv1d, conv2d
 
 from medaegis._errors import NumericsError
 from medaegis._types import Features, Flags, PerCase
-from medaegis.models import ieee_float32
+from medaegis.models import ieee_float32, repeatable
 
 WEIGHT_DECAY = 1e-4
 KERNEL = 3
@@ -103,7 +101,7 @@ def train_small_net(
         >>> (net(torch.tensor([[-0.9], [0.9]])) > 0).tolist()
         [False, True]
     """
-    with torch.enable_grad(), ieee_float32(), _repeatable():
+    with torch.enable_grad(), ieee_float32(), repeatable():
         net = _start(z[~held], schedule.hidden, generator)
         optimizer = torch.optim.Adam(net[2:], lr=schedule.learning_rate, weight_decay=WEIGHT_DECAY)
         best, best_loss, waited = net, float("inf"), 0
@@ -141,18 +139,6 @@ def _start(z: Tensor, hidden: int, generator: torch.Generator) -> SmallNet:
             drawn = torch.rand(shape, generator=generator, dtype=torch.float64) * 2 - 1
             parts.append((drawn / math.prod(inputs) ** 0.5).to(z).requires_grad_())
     return SmallNet(z.mean(dim=but_channels), scale, *parts)
-
-
-@contextmanager
-def _repeatable() -> Generator[None]:
-    """On a GPU, convolutions that give the same sums at each call; afterwards the user's choice again."""
-    cudnn: Any = torch.backends.cudnn  # torch's annotations lack this attribute
-    was = cudnn.deterministic
-    try:
-        cudnn.deterministic = True
-        yield
-    finally:
-        cudnn.deterministic = was
 
 
 def _epoch(

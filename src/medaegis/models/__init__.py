@@ -1,6 +1,7 @@
 """Networks: what is attacked."""
 
-from medaegis.models._frozen import frozen, ieee_float32, seeded
+from medaegis.models._checkpoint import read_checkpoint, write_checkpoint
+from medaegis.models._frozen import frozen, ieee_float32, repeatable, seeded
 from medaegis.models._speed import Accelerated, accelerate
 from medaegis.models._taps import PENULTIMATE, Taps, channel_means
 from medaegis.models._train import Cases, Trained, TrainSettings, train_classifier
@@ -25,7 +26,10 @@ __all__ = [
     "ieee_float32",
     "load_factory",
     "load_partial",
+    "read_checkpoint",
     "read_state",
+    "repeatable",
     "seeded",
     "train_classifier",
+    "write_checkpoint",
 ]

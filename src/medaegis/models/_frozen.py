@@ -70,6 +70,24 @@ def ieee_float32() -> Generator[None]:
 
 
 @contextmanager
+def repeatable() -> Generator[None]:
+    """On a GPU, convolutions that give the same sums at each call; afterwards the user's choice again.
+
+    Example:
+        >>> with repeatable():
+        ...     torch.backends.cudnn.deterministic
+        True
+    """
+    cudnn: Any = torch.backends.cudnn  # torch's annotations lack this attribute
+    was = cudnn.deterministic
+    try:
+        cudnn.deterministic = True
+        yield
+    finally:
+        cudnn.deterministic = was
+
+
+@contextmanager
 def seeded(seed: int, device: torch.device) -> Generator[None]:
     """Code that can only draw from torch's global generators (initialisation, dropout) draws from `seed` inside.
 

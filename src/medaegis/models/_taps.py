@@ -1,4 +1,4 @@
-"""One pass through a network gives its logits and the channel means, or pooled maps, of the layers that were asked for.
+"""One pass through a network gives its logits and the channel means, or maps, of the layers that were asked for.
 
 A layer is one call of a module. torchvision's residual blocks call one ReLU module two or three times: the first call
 keeps the module's name, the following ones get `#2`, `#3`: `layer1.0.relu`, `layer1.0.relu#2`, `layer1.0.relu#3`.
@@ -27,6 +27,7 @@ ACTIVATIONS: tuple[type[nn.Module], ...] = (
 PENULTIMATE = "penultimate"
 
 LayerChoice = Literal["relu", "none"] | Sequence[str]
+Grid = int | Literal["whole"] | None
 
 
 class _ChannelMean(torch.autograd.Function):
@@ -88,10 +89,12 @@ class Taps:
             the names of modules (any module), with `#2`, `#3` … for later calls, and `"penultimate"`.
         head: name of the module whose input is the penultimate feature; None takes the last `nn.Linear`.
         grid: None gives the channel means of each layer; g its maps, average-pooled to g places a spatial dimension,
-            (b, C_l, g, g) in 2-D. What has no spatial dimension, and the penultimate feature, stays a vector.
+            (b, C_l, g, g) in 2-D; `"whole"` the maps as they are, (b, C_l, *space). What has no spatial dimension, and
+            the penultimate feature, stays a vector.
 
     Hooks live during a call only, also when the model raises. Activations called as functions (`F.relu`) are not
-    modules and are not seen by `"relu"`: name the modules around them.
+    modules and are not seen by `"relu"`: name the modules around them. Whole maps are the network's own tensors, for
+    copies take as long as a Shield; where it has written into one afterwards, the pass is repeated with a copy of it.
 
     Raises:
         InputError: a name is unknown, `"relu"` finds no activation module, or there is no head.
@@ -104,11 +107,14 @@ class Taps:
     """
 
     def __init__(
-        self, model: nn.Module, layers: LayerChoice = "relu", *, head: str | None = None, grid: int | None = None
+        self, model: nn.Module, layers: LayerChoice = "relu", *, head: str | None = None, grid: Grid = None
     ) -> None:
-        good = grid is None or (is_int(grid) and grid >= 1)
-        require(good, "grid", "Taps", "an int >= 1, or None for channel means", grid)
-        self.model, self.grid = model, grid
+        good = grid is None or grid == "whole" or (is_int(grid) and grid >= 1)
+        require(good, "grid", "Taps", 'an int >= 1, "whole", or None for channel means', grid)
+        self.model = model
+        self.grid: Grid = grid
+        self._versions: dict[str, int] = {}
+        self._copied: set[str] = set()
         self.layers: LayerChoice = layers if isinstance(layers, str) else tuple(layers)
         self._wanted = None if layers == "relu" else frozenset(() if layers == "none" else layers)
         modules = dict(model.named_modules())
@@ -128,9 +134,11 @@ class Taps:
         Raises:
             InputError: a call that was asked for (`name#2`) did not happen, or a module gave no single tensor.
         """
-        features: dict[str, Tensor] = {}
-        with self._hooks(features):
-            logits = self.model(x)
+        logits, features = self._pass(x)
+        written = {name for name, version in self._versions.items() if features[name]._version != version}  # pyright: ignore[reportPrivateUsage]  # torch has no public name for it
+        if written:
+            self._copied |= written
+            logits, features = self._pass(x)
         if self._wanted is not None and len(features) < len(self._wanted):
             missing = sorted(self._wanted - set(features))
             raise InputError(f"`layers` of Taps names {missing}, which the network did not call in this pass.")
@@ -140,6 +148,12 @@ class Taps:
         """The layers' names in the order of calling, found with one pass over `x`; the network's mode is left alone."""
         with frozen(self.model), torch.no_grad():
             return tuple(self(x).features)
+
+    def _pass(self, x: Images) -> tuple[Tensor, dict[str, Tensor]]:
+        features: dict[str, Tensor] = {}
+        self._versions.clear()
+        with self._hooks(features):
+            return self.model(x), features
 
     @contextmanager
     def _hooks(self, features: dict[str, Tensor]) -> Generator[None]:
@@ -162,9 +176,20 @@ class Taps:
             if self._wanted is None or layer in self._wanted:
                 good = is_a(output, Tensor) and output.dim() >= 2
                 require(good, "layers", "Taps", f"modules that return one (b, c, *space) tensor; {layer}", type(output))
-                features[layer] = channel_means(output) if self.grid is None else pooled_maps(output, self.grid)
+                features[layer] = self._read(layer, output)
 
         return record
+
+    def _read(self, layer: str, activation: Tensor) -> Tensor:
+        """What is recorded of a layer. Whole maps are copied where it is known, or cannot be seen, that they change."""
+        if self.grid is None:
+            return channel_means(activation)
+        if self.grid != "whole":
+            return pooled_maps(activation, self.grid)
+        if layer in self._copied or activation.dim() <= 2 or activation.is_inference():
+            return activation.clone()
+        self._versions[layer] = activation._version  # pyright: ignore[reportPrivateUsage]  # as above
+        return activation
 
 
 def _head_recorder(features: dict[str, Tensor]) -> Callable[..., None]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from torch.nn import functional
 from medaegis._errors import NumericsError, is_int, is_number, require
 from medaegis._progress import progress_bar
 from medaegis._types import Images, Labels
+from medaegis.models._checkpoint import read_checkpoint, write_checkpoint
 from medaegis.models._frozen import frozen, ieee_float32, seeded
 from medaegis.models._speed import use_fast_format
 
@@ -205,10 +205,7 @@ class _Session:
             )
 
     def save(self, folder: Path | None) -> None:
-        """Write the checkpoint under a temporary name, then rename it: a killed run finds the old or the new one."""
-        if folder is None:
-            return
-        folder.mkdir(parents=True, exist_ok=True)
+        """Write the checkpoint."""
         state = {
             "model": self.model.state_dict(),
             "optimiser": self.optimiser.state_dict(),
@@ -216,14 +213,13 @@ class _Session:
             "best": self.best,
             "progress": json.dumps([self.epoch, self.stale, self.best_loss, self.history, self.origin]),
         }
-        torch.save(state, folder / "checkpoint.tmp")
-        os.replace(folder / "checkpoint.tmp", folder / "checkpoint.pt")
+        write_checkpoint(folder, state)
 
     def resume(self, folder: Path | None) -> None:
         """Go on from the checkpoint, if there is one of the same settings and seed."""
-        if folder is None or not (folder / "checkpoint.pt").is_file():
+        state = read_checkpoint(folder)
+        if state is None:
             return
-        state: dict[str, Any] = torch.load(folder / "checkpoint.pt", weights_only=True, map_location="cpu")
         epoch, stale, best_loss, history, origin = json.loads(state["progress"])
         if origin != self.origin:
             return
