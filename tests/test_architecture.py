@@ -15,8 +15,9 @@ ABOVE = {
     "measure": {"attack", "models"},
     "attack": {"density", "models"},
     "detect": {"density", "models", "attack", "measure"},
+    "defend": {"density", "models", "data", "attack", "detect", "measure"},
     "report": set(),
-    "experiment": {"density", "models", "data", "attack", "detect", "measure", "report"},
+    "experiment": {"density", "models", "data", "attack", "detect", "defend", "measure", "report"},
 }
 GROUND = {"_types", "_errors", "_progress", "_version", "_threads"}
 

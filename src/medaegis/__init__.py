@@ -15,7 +15,7 @@ from typing import Any
 
 from medaegis._version import __version__
 
-_MODULES = ("attack", "data", "density", "detect", "experiment", "measure", "models", "report")
+_MODULES = ("attack", "data", "defend", "density", "detect", "experiment", "measure", "models", "report")
 _NAMES = {
     "MedaegisError": "_errors",
     "InputError": "_errors",
