@@ -63,7 +63,7 @@ class TotalVariation(Cushion):
         return from_slices(_chambolle(to_slices(x, "TotalVariation"), self.weight), x)
 
     def _smooth(self, plane: NDArray[np.float64]) -> NDArray[np.float64]:
-        from skimage.restoration import denoise_tv_chambolle  # pyright: ignore[reportMissingTypeStubs]  # it has none
+        from skimage.restoration import denoise_tv_chambolle
 
         return denoise_tv_chambolle(plane, weight=self.weight)
 
