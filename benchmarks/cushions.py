@@ -5,6 +5,7 @@
 
 `speed`: each Cushion, and JPEG's and total variation's backward passes, on one image (a fundus phantom) of 256 px with
 3 channels, against one forward pass of ResNet-50, in turn within each repeat; seconds of this process on the processor.
+Also how far each moves that image, once and again, and how far its surrogate is from it.
 `backward`: BIM through JPEG-80 in front of a small residual network that was trained on these images at 128 px, with
 the identity and with surrogates whose rounding has other slopes. Every result is judged through the exact codec; a
 higher margin of the target's logit is a better attack.
@@ -66,8 +67,16 @@ def speed(repeats: int) -> dict[str, Any]:
         "what": "one image of 256 x 256 px, 3 channels, float32, one thread; seconds of the processor",
         "median milliseconds": {name: round(1e3 * statistics.median(values), 3) for name, values in times.items()},
         "over one forward pass of ResNet-50": {name: ratio(times, name, "ResNet-50") for name in list(runs)[1:]},
+        "levels of 255, root mean square": {name: sizes(cushion, x) for name, cushion in CUSHIONS.items()},
         "repeats": repeats,
     }
+
+
+def sizes(cushion: Cushion, x: Tensor) -> dict[str, float]:
+    """How far the image moves, moves again at a second time, and how far the surrogate is from the exact step."""
+    once = cushion.apply(x)
+    pairs = {"change": (once, x), "second time": (cushion.apply(once), once), "surrogate": (cushion.surrogate(x), once)}
+    return {name: round((255 * (a - b)).square().mean().sqrt().item(), 3) for name, (a, b) in pairs.items()}
 
 
 def back(cushion: Cushion, x: Tensor) -> None:

@@ -49,7 +49,7 @@ class BitDepth(Cushion):
 
     def exact(self, x: Images) -> Images:
         """round(x L) / L, computed in float64."""
-        return ((x.double() * self._top).round() / self._top).to(x.dtype)
+        return x.double().mul(self._top).round_().div_(self._top).to(x.dtype)
 
     def surrogate(self, x: Images) -> Images:
         """The smooth staircase."""

@@ -26,7 +26,7 @@ class Cushion(ABC):
 
     @abstractmethod
     def exact(self, x: Images) -> Images:
-        """The step itself, for images in [0, 1] that were checked and are ours; `apply` calls it without gradients."""
+        """The step itself, from images in [0, 1] to new ones in [0, 1]; `apply` checks, and wants no gradient."""
 
     @abstractmethod
     def surrogate(self, x: Images) -> Images:
@@ -48,7 +48,7 @@ class Cushion(ABC):
         """
         check_images(x, type(self).__name__)
         with torch.no_grad():
-            return self.exact(x.detach().clamp(0, 1)).clamp(0, 1)
+            return self.exact(x.detach().clamp(0, 1))
 
     def bpda(self, backward: Backward = "surrogate") -> BPDA:
         """The exact step with a backward pass, for `Preprocessed(cushion.bpda(), model)` or `Attack.through`.

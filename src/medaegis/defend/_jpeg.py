@@ -68,12 +68,10 @@ class JPEG(Cushion):
         """What libjpeg-turbo decodes from its own code of the images' bytes."""
         _check_library()
         slices = to_slices(x, "JPEG")
-        colour = slices.shape[1] == 3
-        pictures = slices.movedim(1, -1) if colour else slices.flatten(0, 1)
-        levels = (pictures.double() * 255).round().to(torch.uint8)
-        coded = torch.from_numpy(map_threads(self._recode, levels.cpu().contiguous().numpy())).to(x.device)
-        planes = coded.movedim(-1, 1) if colour else coded.reshape(slices.shape)
-        return from_slices((planes.double() / 255).to(x.dtype), x).contiguous()
+        pictures = (slices if slices.shape[1] == 3 else slices.flatten(0, 1)).cpu()
+        known = pictures if pictures.dtype == torch.float64 else pictures.float()  # NumPy has no bfloat16
+        coded = torch.from_numpy(map_threads(self._recode, known.numpy()))
+        return from_slices(coded.reshape(slices.shape), x).contiguous().to(x)
 
     def surrogate(self, x: Images) -> Images:
         """The codec with smooth rounding."""
@@ -82,9 +80,16 @@ class JPEG(Cushion):
         planes = slices if chroma else slices.flatten(0, 1).unsqueeze(1)
         return from_slices(soft_jpeg(planes, self.quality, chroma).reshape(slices.shape), x)
 
-    def _recode(self, picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    def _recode(self, picture: NDArray[np.floating]) -> NDArray[np.floating]:
+        """One picture (3, h, w) or (h, w) in [0, 1]: rounded in float64, coded, decoded."""
+        levels = np.rint(picture.astype(np.float64) * 255).astype(np.uint8)
+        decoded = self._code(np.ascontiguousarray(np.moveaxis(levels, 0, -1)) if levels.ndim == 3 else levels)
+        planes = np.ascontiguousarray(np.moveaxis(decoded, -1, 0)) if levels.ndim == 3 else decoded
+        return np.divide(planes, 255, dtype=picture.dtype)
+
+    def _code(self, levels: NDArray[np.uint8]) -> NDArray[np.uint8]:
         code = io.BytesIO()
-        Image.fromarray(picture).save(code, "JPEG", quality=self.quality, subsampling=self.subsampling)
+        Image.fromarray(levels).save(code, "JPEG", quality=self.quality, subsampling=self.subsampling)
         with Image.open(code, formats=("JPEG",)) as decoded:
             return np.asarray(decoded)
 

@@ -14,15 +14,23 @@ Array = NDArray[Any]
 
 
 def map_threads(function: Callable[[Array], Array], stack: Array) -> Array:
-    """`function` of each of the arrays in `stack` (n, …), stacked, in as many threads as torch may use.
+    """`function` of each of the arrays in `stack` (n, …), which keeps their shape, in as many threads as torch may use.
 
     Example:
         >>> map_threads(lambda a: a + 1, np.zeros((2, 3)))
         array([[1., 1., 1.],
                [1., 1., 1.]])
     """
+    found = np.empty_like(stack)
+
+    def put(place: int) -> None:
+        found[place] = function(stack[place])
+
     threads = min(torch.get_num_threads(), len(stack))
     if threads <= 1:
-        return np.stack([function(array) for array in stack]) if len(stack) else stack
+        for place in range(len(stack)):
+            put(place)
+        return found
     with ThreadPoolExecutor(threads) as pool:
-        return np.stack(list(pool.map(function, stack)))
+        list(pool.map(put, range(len(stack))))  # a list, so that errors come out
+    return found

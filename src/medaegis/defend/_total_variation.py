@@ -55,7 +55,7 @@ class TotalVariation(Cushion):
         """What scikit-image gives for each channel of each slice."""
         slices = to_slices(x, "TotalVariation")
         planes = slices.flatten(0, 1).double().cpu().contiguous().numpy()
-        smooth = torch.from_numpy(map_threads(self._smooth, planes)).to(x)
+        smooth = torch.from_numpy(map_threads(self._smooth, planes)).clamp_(0, 1).to(x)
         return from_slices(smooth.reshape(slices.shape), x).contiguous()
 
     def surrogate(self, x: Images) -> Images:
