@@ -44,7 +44,7 @@ def soft_round(t: Tensor) -> Tensor:
     coefficients are all zero.
 
     Example:
-        >>> soft_round(torch.tensor([0.0, 0.25, 0.5, 2.0])).round(decimals=2).tolist()
+        >>> soft_round(torch.tensor([0.0, 0.25, 0.5, 2.0], dtype=torch.float64)).round(decimals=2).tolist()
         [0.0, 0.11, 0.5, 2.0]
     """
     return t - SWING * torch.sin(2 * math.pi * t) / (2 * math.pi)
