@@ -21,8 +21,8 @@ _CHROMA = (
     *(99,) * 32,
 )
 _FACTORS = {"4:4:4": (1, 1), "4:2:2": (1, 2), "4:2:0": (2, 2)}
-SWING = 0.9
-"""By how much the slope of the smooth rounding swings around 1."""
+FLOOR = 0.1
+"""Smallest slope of the smooth rounding."""
 
 
 def quality_tables(quality: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
@@ -38,16 +38,19 @@ def quality_tables(quality: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
 
 
 def soft_round(t: Tensor) -> Tensor:
-    """Smooth rounding, t - a sin(2 pi t) / (2 pi): right at whole and half numbers, with slopes from 1 - a to 1 + a.
+    """Smooth rounding: r + 4 (1 - a) d^3 + a d, where r is the nearest whole number and d = t - r.
 
-    A slope of zero at whole numbers, as a cubic has it, would take the gradient from every flat block, whose
-    coefficients are all zero.
+    Right at whole and half numbers; its slope goes from a at whole numbers to 3 - 2 a half-way between them, where a
+    small step counts, without a jump. The usual r + d^3 has a slope of zero at whole numbers, which takes the gradient
+    from the texture of every flat block, and jumps half-way.
 
     Example:
-        >>> soft_round(torch.tensor([0.0, 0.25, 0.5, 2.0], dtype=torch.float64)).round(decimals=2).tolist()
-        [0.0, 0.11, 0.5, 2.0]
+        >>> soft_round(torch.tensor([0.0, 0.25, 0.5, 2.0], dtype=torch.float64)).tolist()
+        [0.0, 0.08125, 0.5, 2.0]
     """
-    return t - SWING * torch.sin(2 * math.pi * t) / (2 * math.pi)
+    whole = t.detach().round()
+    rest = t - whole
+    return whole + 4 * (1 - FLOOR) * rest**3 + FLOOR * rest
 
 
 def soft_jpeg(x: Tensor, quality: int, subsampling: str | None) -> Tensor:
