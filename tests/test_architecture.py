@@ -17,7 +17,7 @@ ABOVE = {
     "detect": {"density", "models", "attack", "measure"},
     "defend": {"density", "models", "data", "attack", "detect", "measure"},
     "report": set(),
-    "experiment": {"density", "models", "data", "attack", "detect", "measure", "report"},
+    "experiment": {"density", "models", "data", "attack", "detect", "defend", "measure", "report"},
 }
 GROUND = {"_types", "_errors", "_progress", "_version", "_threads"}
 

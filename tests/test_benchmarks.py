@@ -1,4 +1,4 @@
-"""The figures of docs/peers.md on detectors are those of the stored benchmark, which reached its targets or says so."""
+"""The figures of docs/peers.md and docs/defence.md are those of the stored benchmarks."""
 
 from __future__ import annotations
 
@@ -9,8 +9,13 @@ from typing import Any
 import pytest
 
 ROOT = Path(__file__).parents[1]
-STORED = json.loads((ROOT / "benchmarks" / "results" / "0.1.0" / "detectors--x86_64.json").read_text())
+RESULTS = ROOT / "benchmarks" / "results" / "0.1.0"
+STORED = json.loads((RESULTS / "detectors--x86_64.json").read_text())
 PAGE = (ROOT / "docs" / "peers.md").read_text()
+CUSHIONS = json.loads((RESULTS / "cushions-speed--x86_64.json").read_text())
+ATTACKED = [("fundus", eps) for eps in ("1/256", "2/256", "4/256")]
+ATTACKED += [("chest_xray", eps) for eps in ("1/256", "2/256", "4/256")]
+DEFENCE = (ROOT / "docs" / "defence.md").read_text()
 
 
 def speed_row(name: str) -> str:
@@ -42,3 +47,29 @@ def test_the_page_shows_the_cost_of_all_detectors() -> None:
 def test_ours_equal_direct_computation_in_float64() -> None:
     exact = STORED["largest relative difference"]
     assert all(exact[f"{name} to direct float64"] < 1e-11 for name in ("KD", "MAHA", "LID"))
+
+
+def cost_row(name: str) -> str:
+    share = CUSHIONS["over one forward pass of ResNet-50"][name]
+    low, high = share["quartile_low"], share["quartile_high"]
+    moved = CUSHIONS["levels of 255, root mean square"][name]
+    sizes = " | ".join(f"{moved[kind]:.1f}" for kind in ("change", "second time", "surrogate"))
+    milliseconds = CUSHIONS["median milliseconds"][name]
+    return f"| {name} | {share['median']:.3f} [{low:.3f}, {high:.3f}] | {milliseconds:.1f} | {sizes} |"
+
+
+@pytest.mark.parametrize("name", list(CUSHIONS["levels of 255, root mean square"]))
+def test_the_page_shows_what_a_cushion_costs(name: str) -> None:
+    assert cost_row(name) in DEFENCE
+
+
+def backward_row(images: str, eps: str) -> str:
+    stored = json.loads((RESULTS / f"cushions-backward-{images}--x86_64.json").read_text())["eps"][eps]
+    found = [stored[kind] for kind in ("identity for all", "cubic", "ours")]
+    cells = " | ".join(f"{100 * one['fooled']:.0f} %, {one['mean margin']:.2f}" for one in found)
+    return f"| {images}, {eps} | {cells} |"
+
+
+@pytest.mark.parametrize(("images", "eps"), ATTACKED)
+def test_the_page_shows_which_backward_pass_is_stronger(images: str, eps: str) -> None:
+    assert backward_row(images, eps) in DEFENCE

@@ -1,5 +1,9 @@
-"""Defences: the Shield of Medical Aegis, trained on a classifier that never changes."""
+"""Defences: Cushions weaken an attack, the Shield rejects what is left; the classifier itself never changes."""
 
+from medaegis.defend._bit_depth import BitDepth
+from medaegis.defend._chain import Chain, cushion_from_json
+from medaegis.defend._cushion import Backward, Cushion
+from medaegis.defend._jpeg import JPEG, Subsampling
 from medaegis.defend._shield_accept import ShieldVerdict, shield_accepts, shield_logits, shield_thresholds
 from medaegis.defend._shield_net import ShieldNet, Shields
 from medaegis.defend._shield_plan import TapPlan, tap_plan
@@ -13,10 +17,16 @@ from medaegis.defend._shield_system import (
     shield_logit,
 )
 from medaegis.defend._shield_train import TrainedShields, train_shields
+from medaegis.defend._total_variation import TotalVariation
 from medaegis.defend._warnings import DefenceWarning
 
 __all__ = [
+    "JPEG",
     "SHIELDS",
+    "Backward",
+    "BitDepth",
+    "Chain",
+    "Cushion",
     "DefenceWarning",
     "ShieldGuard",
     "ShieldLogit",
@@ -26,9 +36,12 @@ __all__ = [
     "Shielded",
     "ShieldedPass",
     "Shields",
+    "Subsampling",
     "TapPlan",
+    "TotalVariation",
     "TrainedShields",
     "TrainingAttack",
+    "cushion_from_json",
     "shield_accepts",
     "shield_logit",
     "shield_logits",

@@ -20,7 +20,10 @@ import pyarrow.parquet
 from medaegis.experiment._content import Content, Gallery, Row
 from medaegis.experiment._store import write_text
 
-PACKAGES = ("torch", "torchvision", "numpy", "scipy", "scikit-learn", "pillow", "pyarrow", "safetensors", "matplotlib")
+PACKAGES = (
+    *("torch", "torchvision", "numpy", "scipy", "scikit-learn", "scikit-image", "pillow", "pyarrow", "safetensors"),
+    "matplotlib",
+)
 _TABLE = pa.schema(
     [(n, pa.string()) for n in Row._fields[:7]]
     + [(n, pa.float64()) for n in ("value", "ci_low", "ci_high")]
