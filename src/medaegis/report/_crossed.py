@@ -15,10 +15,10 @@ TINY_P = 0.001
 
 @dataclass(frozen=True)
 class Crossing:
-    """The matrix of one budget and way of hiding: a table a detector."""
+    """The matrix of one budget and way of hiding."""
 
     title: str
-    tables: tuple[tuple[str, Grid], ...]
+    grid: Grid
 
 
 def crossings(lines: Sequence[MatrixLine]) -> tuple[Crossing, ...]:
@@ -35,18 +35,15 @@ def crossings(lines: Sequence[MatrixLine]) -> tuple[Crossing, ...]:
 
 def _crossing(eps: str, hfc: str, lines: list[MatrixLine]) -> Crossing:
     title = f"Budget {eps}, {VARIANT_LABELS.get(hfc, hfc)}"
-    names = unique(line.detector for line in lines)
-    return Crossing(title, tuple((name, _matrix([x for x in lines if x.detector == name])) for name in names))
-
-
-def _matrix(lines: list[MatrixLine]) -> Grid:
     tested = unique(line.attack for line in lines)
-    found = {(line.learned, line.attack): line for line in lines}
+    found = {(line.detector, line.learned, line.attack): line for line in lines}
     rows = [
-        Line(f"learned from {name}", tuple(_matrix_cell(found.get((name, attack))) for attack in tested))
-        for name in unique(line.learned for line in lines)
+        Line(f"{name}, learned from {learned}", tuple(_matrix_cell(found.get((name, learned, a))) for a in tested))
+        for name in unique(line.detector for line in lines)
+        for learned in unique(line.learned for line in lines)
     ]
-    return Grid("", tuple(Column(f"tested on {attack}", ("",)) for attack in tested), tuple(rows))
+    columns = tuple(Column(f"tested on {attack}", ("",)) for attack in tested)
+    return Crossing(title, Grid("Detector", columns, tuple(rows)))
 
 
 def _matrix_cell(line: MatrixLine | None) -> Cell:
