@@ -201,15 +201,28 @@ TABLES: dict[str, Callable[[str], list[str]]] = {
     "ood-lesions-fundus": lesions,
     "ood-lesions": lesions,
     "ood-lesions-contrast-2": lesions,
+    "detectors-fundus": six_detectors,
+    "detectors-chest-xray": six_detectors,
+    "white-box-fundus": white_box,
+    "white-box-chest-xray": white_box,
+    "seeds-chest-xray": seed_by_seed,
+    "seeds-fundus": seed_by_seed,
+    "reference-fundus": both_numbers,
+    "reference-chest-xray": both_numbers,
 }
+CROSSED = ("detectors-fundus", "detectors-chest-xray")
+"""Of these there is a matrix too."""
+DRAWN = [*TABLES.items(), *((name, crossed) for name in CROSSED)]
 RECIPES = {
     "components-fundus": "components",
     "stress-test-resnet18": "stress-test",
     "ood-lesions-contrast-2": "ood-lesions",
+    "reference-fundus": "detectors-fundus",
+    "reference-chest-xray": "detectors-chest-xray",
 }
 """Of stored results that are not called as their recipe is."""
 
 if __name__ == "__main__":
-    for name, draw in TABLES.items():
+    for name, draw in DRAWN:
         if (RESULTS / name).exists():
             print(f"\n{name}\n", *draw(name), sep="\n")

@@ -1,20 +1,22 @@
-"""The tables of docs/findings.md are those of the stored results, and the page names the commands that made them."""
+"""The tables of docs/findings.md and docs/reference-mode.md are those of the stored results; commands are named."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from findings_tables import RECIPES, RESULTS, TABLES
+from findings_tables import DRAWN, RECIPES, RESULTS, TABLES
 
-PAGE = (Path(__file__).parents[1] / "docs" / "findings.md").read_text()
+DOCS = Path(__file__).parents[1] / "docs"
+PAGE = "\n".join((DOCS / name).read_text() for name in ("findings.md", "reference-mode.md"))
 
 
-@pytest.mark.parametrize("name", TABLES)
-def test_the_page_shows_what_was_measured(name: str) -> None:
-    assert "\n".join(TABLES[name](name)) in PAGE
+@pytest.mark.parametrize(("name", "draw"), DRAWN)
+def test_the_page_shows_what_was_measured(name: str, draw: Callable[[str], list[str]]) -> None:
+    assert "\n".join(draw(name)) in PAGE
 
 
 @pytest.mark.parametrize("name", TABLES)
