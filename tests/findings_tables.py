@@ -133,6 +133,20 @@ def crossed(recipe: str) -> list[str]:
     return table(["detector", "learned from", *heads], [row(*place) for place in places])
 
 
+def by_layer(recipe: str) -> list[str]:
+    """AUC of detectors fitted on each layer alone (HFC-23 Fig. 6), without -> with HFC."""
+    lines = lines_of(recipe, "layers")
+
+    def cell(layer: str, detector: str) -> str:
+        own = [line for line in lines if (line["layer"], line["measure"]) == (layer, f"AUC of {detector}")]
+        return " -> ".join(f"{only(own, variant=hfc)['value']:.1f}" for hfc in NAMES)
+
+    drawn = [line for line in lines if line["measure"].startswith("AUC")]
+    layers = list(dict.fromkeys(line["layer"] for line in drawn))
+    rows = [[layer.removeprefix("network."), *(cell(layer, d) for d in ("KD", "LID", "MAHA"))] for layer in layers]
+    return table(["layer", "KD", "LID", "MAHA"], rows)
+
+
 def white_box(recipe: str) -> list[str]:
     """Undetected success: without, with HFC, and under the attacks that followed each detector."""
     lines = [line for line in lines_of(recipe) if line["metric"] == "undetected"]
@@ -211,8 +225,8 @@ TABLES: dict[str, Callable[[str], list[str]]] = {
     "reference-chest-xray": both_numbers,
 }
 CROSSED = ("detectors-fundus", "detectors-chest-xray")
-"""Of these there is a matrix too."""
-DRAWN = [*TABLES.items(), *((name, crossed) for name in CROSSED)]
+"""Of these there is a matrix, and a table by layer."""
+DRAWN = [*TABLES.items(), *((name, draw) for name in CROSSED for draw in (crossed, by_layer))]
 RECIPES = {
     "components-fundus": "components",
     "stress-test-resnet18": "stress-test",
