@@ -1,5 +1,7 @@
 """Defences: Cushions weaken an attack, the Shield rejects what is left; the classifier itself never changes."""
 
+from medaegis.defend._aegis import Aegis, AegisFacts
+from medaegis.defend._aegis_verdict import AegisVerdict
 from medaegis.defend._bit_depth import BitDepth
 from medaegis.defend._chain import Chain, cushion_from_json
 from medaegis.defend._cushion import Backward, Cushion
@@ -23,6 +25,9 @@ from medaegis.defend._warnings import DefenceWarning
 __all__ = [
     "JPEG",
     "SHIELDS",
+    "Aegis",
+    "AegisFacts",
+    "AegisVerdict",
     "Backward",
     "BitDepth",
     "Chain",

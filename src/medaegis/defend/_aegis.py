@@ -1,0 +1,220 @@
+"""Aegis: a classifier with its Cushion, its Shields and their thresholds as one guard."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from medaegis._errors import is_a, is_int, is_number, require
+from medaegis._types import Images
+from medaegis.defend._aegis_data import AegisData, AegisParts, Given, aegis_data, aegis_parts
+from medaegis.defend._aegis_verdict import AegisVerdict, judge, passes
+from medaegis.defend._cushion import Cushion, check_images
+from medaegis.defend._jpeg import JPEG
+from medaegis.defend._shield_accept import shield_thresholds
+from medaegis.defend._shield_net import Shields
+from medaegis.defend._shield_plan import tap_plan
+from medaegis.defend._shield_settings import ShieldSettings
+from medaegis.defend._shield_system import Shielded
+from medaegis.defend._shield_train import TrainedShields, train_shields
+from medaegis.models import network_hash
+
+DEFAULT_CUSHION = JPEG(quality=80)
+
+
+class AegisFacts(NamedTuple):
+    """What a guard keeps of its fit.
+
+    Attributes:
+        network_hash: of the classifier, by `medaegis.models.network_hash`.
+        class_names: one a class.
+        image_shape: of one image, (c, *space).
+        tnr: share of clean calibration cases that each class's threshold lets pass.
+        seed: of parts, weights and draws.
+        settings: of the Shields' training.
+        counts: the cases of each class by part: `train`, `validation`, `calibration`, and `left out`, those that the
+            classifier got wrong.
+        history: of the training, one dictionary an epoch; see `TrainedShields`.
+    """
+
+    network_hash: str
+    class_names: tuple[str, ...]
+    image_shape: tuple[int, ...]
+    tnr: float
+    seed: int
+    settings: ShieldSettings
+    counts: dict[str, dict[str, int]]
+    history: tuple[dict[str, float], ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Aegis:
+    """A guard: images to prediction, probability, accepted and score. Made by `Aegis.fit`.
+
+    Args:
+        classifier: images in [0, 1] to logits (n, k); never changed.
+        shields: one for each class, on the classifier's maps.
+        cushion: what every image goes through first, or None.
+        thresholds: (k,) float32 of S; an image predicted as y is accepted where S_y reaches that of y.
+        facts: of the fit.
+        about: JSON values that its maker wants kept with it, such as how images are to be read.
+
+    Raises:
+        InputError: the parts do not fit together.
+
+    Source: Medical Aegis, section 3.
+
+    Example:
+        >>> x, y = torch.rand(100, 1, 8, 8), torch.arange(100) % 2
+        >>> x[:, :, :4] *= 0.2 + 0.6 * y[:, None, None, None]
+        >>> net = nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(144, 2))
+        >>> optimiser = torch.optim.Adam(net.parameters(), lr=0.01)
+        >>> for _ in range(60):
+        ...     optimiser.zero_grad()
+        ...     nn.functional.cross_entropy(net(x), y).backward()
+        ...     optimiser.step()
+        >>> guard = Aegis.fit(net, (x, y, None), settings=ShieldSettings(epochs=1, growing=1))
+        >>> prediction, probability, accepted, score = guard(x)
+        >>> prediction.shape, accepted.dtype
+        (torch.Size([100]), torch.bool)
+    """
+
+    classifier: nn.Module
+    shields: Shields
+    cushion: Cushion | None
+    thresholds: Tensor
+    facts: AegisFacts
+    about: dict[str, Any] = field(default_factory=dict[str, Any])
+
+    def __post_init__(self) -> None:
+        k, names = self.shields.classes, self.facts.class_names
+        good = self.thresholds.shape == (k,) and bool(self.thresholds.isfinite().all())
+        require(good, "thresholds", "Aegis", f"({k},), finite, one for each Shield", self.thresholds)
+        require(len(names) == k, "class_names", "Aegis", f"{k}, one for each Shield", names)
+
+    @classmethod
+    def fit(
+        cls,
+        model: nn.Module,
+        data: Given,
+        *,
+        cushion: Cushion | None = DEFAULT_CUSHION,
+        settings: ShieldSettings | None = None,
+        layers: Sequence[str] | None = None,
+        tnr: float = 0.90,
+        seed: int = 0,
+        checkpoint: Path | None = None,
+        progress: bool = False,
+    ) -> Aegis:
+        """Train Shields behind the Cushion and set their thresholds on clean cases that they have never seen.
+
+        Cases that the classifier gets wrong behind the Cushion are left out. A quarter of the rest, by patient,
+        calibrates one threshold a class; of the others, `settings.validation_share` chooses the epoch, and the rest
+        trains. Attacks in training go through the Cushion by BPDA with its surrogate.
+
+        Args:
+            model: images in [0, 1] to logits (n, k). Parameters, buffers and mode stay as they are.
+            data: a `Dataset`, or images (n, c, *space) in [0, 1], classes (n,) and patients (n,); patients None takes
+                each case for one of its own.
+            cushion: None for the Shield alone.
+            settings: of the training; None for `ShieldSettings.varied()`.
+            layers: the taps; None chooses them with `tap_plan`.
+            tnr: share of clean calibration cases that each class's threshold lets pass.
+            seed: of everything random; the global random state is left alone.
+            checkpoint: a folder in which training is kept after each epoch; a stopped fit goes on from there where
+                images, classes, patients, network, cushion and settings are the same.
+            progress: show a bar.
+
+        Raises:
+            InputError: an argument breaks its rule, or model and data do not fit together.
+            DataError: a class has too few cases or patients.
+            NumericsError: maps or a loss are not finite.
+
+        Warns:
+            DefenceWarning: a Shield has stopped learning.
+        """
+        require(is_number(tnr) and 0 < tnr < 1, "tnr", "Aegis.fit", "a share in (0, 1), as in 0.90", tnr)
+        good = cushion is None or is_a(cushion, Cushion)
+        require(good, "cushion", "Aegis.fit", "a Cushion, as JPEG(80), or None", cushion)
+        chosen, cases = settings or ShieldSettings.varied(), aegis_data(data)
+        parts = aegis_parts(model, cushion, cases, tnr=tnr, batch_size=chosen.batch_size, seed=seed)
+        first = cases.images(torch.zeros(1, dtype=torch.int64))
+        trained = train_shields(
+            model,
+            cases.some(parts.learn),
+            [cases.groups[i] for i in parts.learn.tolist()],
+            plan=tap_plan(model, first, layers=layers),
+            settings=chosen,
+            seed=seed,
+            preprocess=None if cushion is None else cushion.bpda("surrogate"),
+            checkpoint=None if checkpoint is None else checkpoint / _checkpoint_name(cases, cushion),
+            progress=progress,
+        )
+        facts = AegisFacts(
+            *(network_hash(model), cases.class_names, tuple(first.shape[1:]), float(tnr), seed, chosen),
+            counts=_counts(cases, parts, trained),
+            history=trained.history,
+        )
+        blank = cls(model, trained.shields, cushion, torch.zeros(trained.shields.classes), facts)
+        return blank.calibrate(cases, parts.calibration)
+
+    def calibrate(self, cases: AegisData, held: Tensor) -> Aegis:
+        """A guard with thresholds from held-out clean cases, all of which the classifier gets right."""
+        system, found = self.system(), list[Tensor]()
+        for index in held.split(self.facts.settings.batch_size):
+            found.append(passes(system, cases.images(index), len(index)).shields.cpu())
+        thresholds = shield_thresholds(torch.cat(found), cases.labels[held], tnr=self.facts.tnr)
+        return replace(self, thresholds=thresholds.float())
+
+    def __call__(self, images: Images, *, batch_size: int = 32) -> AegisVerdict:
+        """Judge images, with one pass of the classifier for logits and maps.
+
+        Prediction and acceptance do not depend on the batch an image comes in: where either is closer than rounding
+        between batches could matter, the image is passed once more by itself. Probability and score may differ between
+        batch sizes by rounding.
+
+        Args:
+            images: (n, c, *space) in [0, 1], of the shape that the guard was fitted on; of any floating type.
+            batch_size: images a pass; changes speed and memory only.
+
+        Returns:
+            The verdict, on the images' device.
+
+        Raises:
+            InputError: images have another shape or type, hold NaN or pixels outside [0, 1], or there is none.
+        """
+        owner, shape = "Aegis", self.facts.image_shape
+        require(is_int(batch_size) and batch_size >= 1, "batch_size", owner, "an int >= 1", batch_size)
+        check_images(images, owner)
+        good = len(images) > 0 and tuple(images.shape[1:]) == shape
+        require(good, "images", owner, f"(n, {', '.join(map(str, shape))}), n >= 1", tuple(images.shape))
+        return judge(self.system(), images.detach().clamp(0, 1), self.thresholds, batch_size=batch_size)
+
+    def system(self) -> Shielded:
+        """Classifier and Shields behind the Cushion as one network, which attacks can differentiate (BPDA)."""
+        step = None if self.cushion is None else self.cushion.bpda("surrogate")
+        return Shielded(self.classifier, self.shields, step)
+
+
+def _checkpoint_name(cases: AegisData, cushion: Cushion | None) -> str:
+    """A folder's name that stands for what `train_shields` does not compare itself: images and Cushion."""
+    told = json.dumps([cases.content, None if cushion is None else cushion.to_json()])
+    return f"shields-{hashlib.blake2b(told.encode(), digest_size=8).hexdigest()}"
+
+
+def _counts(cases: AegisData, parts: AegisParts, trained: TrainedShields) -> dict[str, dict[str, int]]:
+    used = torch.cat([parts.learn, parts.calibration])
+    whole, kept = cases.counts(torch.arange(len(cases))), cases.counts(used)
+    return {
+        "train": cases.counts(parts.learn[trained.train]),
+        "validation": cases.counts(parts.learn[trained.validation]),
+        "calibration": cases.counts(parts.calibration),
+        "left out": {name: n - kept[name] for name, n in whole.items()},
+    }
