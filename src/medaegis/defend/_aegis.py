@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,15 +12,17 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from medaegis._errors import is_a, is_int, is_number, require
+from medaegis._errors import DataError, InputError, is_a, is_int, is_number, require
 from medaegis._types import Images
 from medaegis.defend._aegis_data import AegisData, AegisParts, Given, aegis_data, aegis_parts
+from medaegis.defend._aegis_file import read_aegis, settings_from_json, settings_to_json, write_aegis
 from medaegis.defend._aegis_verdict import AegisVerdict, judge, passes
+from medaegis.defend._chain import cushion_from_json
 from medaegis.defend._cushion import Cushion, check_images
 from medaegis.defend._jpeg import JPEG
 from medaegis.defend._shield_accept import shield_thresholds
 from medaegis.defend._shield_net import Shields
-from medaegis.defend._shield_plan import tap_plan
+from medaegis.defend._shield_plan import TapPlan, tap_plan
 from medaegis.defend._shield_settings import ShieldSettings
 from medaegis.defend._shield_system import Shielded
 from medaegis.defend._shield_train import TrainedShields, train_shields
@@ -196,6 +198,84 @@ class Aegis:
         good = len(images) > 0 and tuple(images.shape[1:]) == shape
         require(good, "images", owner, f"(n, {', '.join(map(str, shape))}), n >= 1", tuple(images.shape))
         return judge(self.system(), images.detach().clamp(0, 1), self.thresholds, batch_size=batch_size)
+
+    def save(self, path: str | Path) -> str:
+        """Write one safetensors file: the Shields, and as JSON all else but the classifier, with a hash over both.
+
+        The classifier's own numbers are not in it: `load` is given the network, and compares its hash.
+
+        Args:
+            path: of the file; one that is there is replaced.
+
+        Returns:
+            The SHA-256 over tensors and JSON. The file tells it too, so it shows damage and hasty changes, not those of
+            somebody who writes a new one; keep it elsewhere and give it to `load` against that.
+
+        Raises:
+            DataError: the file cannot be written.
+        """
+        return write_aegis(path, *self.state())
+
+    @classmethod
+    def load(cls, path: str | Path, model: nn.Module, *, sha256: str | None = None) -> Aegis:
+        """The guard that `save` wrote, around the network that it was fitted on. No code is stored, none runs.
+
+        Args:
+            path: of the file.
+            model: the network of the fit, with the same numbers; the Shields come to its device.
+            sha256: what `save` returned, to make sure that it is that very guard; None compares only with the file.
+
+        Raises:
+            DataError: the file is missing, damaged, changed, of another format, or another guard than `sha256` says.
+            InputError: `model` is another network.
+        """
+        stored = read_aegis(path)
+        if sha256 is not None and sha256.lower() != stored.sha256:
+            raise DataError(f"The guard {path} is another one: its SHA-256 is {stored.sha256}, not {sha256}.")
+        found, told = network_hash(model), stored.values.get("network_hash")
+        if found != told:
+            raise InputError(
+                f"`model` of Aegis.load must be the network that {path} was fitted on, with hash {told}, got one with "
+                f"{found}. Its decisions would mean nothing. Give that network, or fit a guard for this one."
+            )
+        try:
+            return cls.restore(model, stored.tensors, stored.values)
+        except (KeyError, TypeError, ValueError, RuntimeError) as error:
+            raise DataError(f"The guard {path} is not as `Aegis.save` writes it: {error!r}. Fit it again.") from error
+
+    def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """Tensors and JSON values from which `restore` makes an equal guard around the same classifier."""
+        facts, plan = self.facts, self.shields.plan
+        values = {
+            **facts._asdict(),
+            "settings": settings_to_json(facts.settings),
+            "cushion": None if self.cushion is None else self.cushion.to_json(),
+            "taps": plan._asdict(),
+            "thresholds": self.thresholds.tolist(),
+            "about": self.about,
+        }
+        tensors = {name: value.detach().cpu() for name, value in self.shields.state_dict().items()}
+        return tensors, json.loads(json.dumps(values))
+
+    @classmethod
+    def restore(cls, model: nn.Module, tensors: Mapping[str, Tensor], values: Mapping[str, Any]) -> Aegis:
+        """The guard that `state` described, around `model`, which is not checked."""
+        settings, taps = settings_from_json(values["settings"]), values["taps"]
+        plan = TapPlan(tuple(taps["names"]), tuple(tuple(size) for size in taps["sizes"]), taps["rule"])
+        shields = Shields(plan, len(values["class_names"]), width=settings.width)
+        shields.load_state_dict(dict(tensors))
+        device = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
+        cushion = None if values["cushion"] is None else cushion_from_json(values["cushion"])
+        known = {name: values[name] for name in ("network_hash", "tnr", "seed", "counts")}
+        facts = AegisFacts(
+            **known,
+            class_names=tuple(values["class_names"]),
+            image_shape=tuple(values["image_shape"]),
+            settings=settings,
+            history=tuple(values["history"]),
+        )
+        thresholds = torch.tensor(values["thresholds"], dtype=torch.float32)
+        return cls(model, shields.to(device), cushion, thresholds, facts, dict(values["about"]))
 
     def system(self) -> Shielded:
         """Classifier and Shields behind the Cushion as one network, which attacks can differentiate (BPDA)."""
