@@ -31,7 +31,23 @@ def file(guard, tmp_path):
 
 def content(path):
     with safe_open(path, framework="pt") as stored:
-        return stored.metadata(), {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118  # not a dict
+        return stored.metadata()["aegis"].split("\n", 1), {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118  # not a dict
+
+
+def test_equal_guards_make_equal_files(guard, file, tmp_path) -> None:
+    for name in ("a", "b", "c"):
+        guard.save(tmp_path / name)
+        assert (tmp_path / name).read_bytes() == file.read_bytes()
+
+
+def test_another_tnr_needs_no_images(guard) -> None:
+    """By hand: the share of calibration cases below the threshold; and the way back is exact."""
+    loose = guard.at(0.5)
+    for own, threshold in zip(guard.facts.calibration, loose.thresholds.tolist(), strict=True):
+        assert sum(value >= threshold for value in own) / len(own) == pytest.approx(0.5, abs=1 / len(own))
+    assert torch.equal(loose.at(0.9).thresholds, guard.thresholds)
+    with pytest.raises(DataError, match="at least 1000 calibration cases"):
+        guard.at(0.999)
 
 
 def test_a_loaded_guard_is_the_guard(guard, file) -> None:
@@ -66,11 +82,11 @@ def test_every_cushion_comes_back(guard, cushion, tmp_path) -> None:
 
 
 def test_the_classifier_is_not_in_the_file(guard, file) -> None:
-    metadata, tensors = content(file)
+    (_, text), tensors = content(file)
     assert set(tensors) == set(guard.shields.state_dict())
     weight = learned()[0].weight.detach().numpy().tobytes()
     assert weight not in file.read_bytes()
-    told = json.loads(metadata["aegis"])
+    told = json.loads(text)
     assert told["format"] == 1
     assert {"network_hash", "cushion", "taps", "settings", "thresholds", "class_names", "tnr", "counts"} <= set(told)
 
@@ -90,14 +106,14 @@ def test_no_byte_can_change(file) -> None:
 
 
 def test_a_digit_of_a_threshold_and_a_byte_of_a_tensor_are_named_as_changes(file) -> None:
-    metadata, tensors = content(file)
-    told = json.loads(metadata["aegis"])
+    (digest, text), tensors = content(file)
+    told = json.loads(text)
     told["thresholds"][0] += 0.1
-    save_file(tensors, file, metadata=metadata | {"aegis": json.dumps(told, indent=1)})
+    save_file(tensors, file, metadata={"aegis": f"{digest}\n{json.dumps(told, indent=1)}"})
     with pytest.raises(DataError, match="changed or damaged after it was saved"):
         Aegis.load(file, learned())
     moved = tensors | {"mean0": tensors["mean0"] + 1e-7}
-    save_file(moved, file, metadata=metadata)
+    save_file(moved, file, metadata={"aegis": f"{digest}\n{text}"})
     with pytest.raises(DataError, match="changed or damaged after it was saved"):
         Aegis.load(file, learned())
 
@@ -138,13 +154,13 @@ def test_other_files_are_refused(guard, file, tmp_path, monkeypatch) -> None:
 
 
 def test_a_whole_file_that_makes_no_guard_is_refused(file) -> None:
-    metadata, tensors = content(file)
+    (_, whole), tensors = content(file)
     for name, value in (
         ("class_names", ["a", "b", "c"]),
         ("cushion", {"cushion": "Pillow"}),
         ("thresholds", [None] * 2),
     ):
-        text = json.dumps(json.loads(metadata["aegis"]) | {name: value})
-        save_file(tensors, file, metadata={"aegis": text, "sha256": aegis_hash(text, tensors)})
+        text = json.dumps(json.loads(whole) | {name: value})
+        save_file(tensors, file, metadata={"aegis": f"{aegis_hash(text, tensors)}\n{text}"})
         with pytest.raises(DataError, match="not as `Aegis"):
             Aegis.load(file, learned())

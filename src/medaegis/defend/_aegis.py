@@ -12,20 +12,28 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from medaegis._errors import DataError, InputError, is_a, is_int, is_number, require
+from medaegis._errors import DataError, InputError, is_a, is_int, require
 from medaegis._types import Images
-from medaegis.defend._aegis_data import AegisData, AegisParts, Given, aegis_data, aegis_parts
+from medaegis.defend._aegis_data import (
+    AegisData,
+    AegisParts,
+    Given,
+    aegis_data,
+    aegis_parts,
+    check_calibration,
+    check_tnr,
+)
 from medaegis.defend._aegis_file import read_aegis, settings_from_json, settings_to_json, write_aegis
 from medaegis.defend._aegis_verdict import AegisVerdict, judge, passes
 from medaegis.defend._chain import cushion_from_json
 from medaegis.defend._cushion import Cushion, check_images
 from medaegis.defend._jpeg import JPEG
-from medaegis.defend._shield_accept import shield_thresholds
 from medaegis.defend._shield_net import Shields
 from medaegis.defend._shield_plan import TapPlan, tap_plan
 from medaegis.defend._shield_settings import ShieldSettings
 from medaegis.defend._shield_system import Shielded
 from medaegis.defend._shield_train import TrainedShields, train_shields
+from medaegis.measure import threshold_at
 from medaegis.models import network_hash
 
 DEFAULT_CUSHION = JPEG(quality=80)
@@ -43,6 +51,7 @@ class AegisFacts(NamedTuple):
         settings: of the Shields' training.
         counts: the cases of each class by part: `train`, `validation`, `calibration`, and `left out`, those that the
             classifier got wrong.
+        calibration: by class, S of its calibration cases, from low to high.
         history: of the training, one dictionary an epoch; see `TrainedShields`.
     """
 
@@ -53,6 +62,7 @@ class AegisFacts(NamedTuple):
     seed: int
     settings: ShieldSettings
     counts: dict[str, dict[str, int]]
+    calibration: tuple[tuple[float, ...], ...]
     history: tuple[dict[str, float], ...]
 
 
@@ -142,7 +152,7 @@ class Aegis:
         Warns:
             DefenceWarning: a Shield has stopped learning.
         """
-        require(is_number(tnr) and 0 < tnr < 1, "tnr", "Aegis.fit", "a share in (0, 1), as in 0.90", tnr)
+        check_tnr(tnr)
         good = cushion is None or is_a(cushion, Cushion)
         require(good, "cushion", "Aegis.fit", "a Cushion, as JPEG(80), or None", cushion)
         chosen, cases = settings or ShieldSettings.varied(), aegis_data(data)
@@ -159,21 +169,29 @@ class Aegis:
             checkpoint=None if checkpoint is None else checkpoint / _checkpoint_name(cases, cushion),
             progress=progress,
         )
+        step = None if cushion is None else cushion.bpda("surrogate")
         facts = AegisFacts(
             *(network_hash(model), cases.class_names, tuple(first.shape[1:]), float(tnr), seed, chosen),
             counts=_counts(cases, parts, trained),
+            calibration=_calibration(Shielded(model, trained.shields, step), cases, parts, chosen.batch_size),
             history=trained.history,
         )
-        blank = cls(model, trained.shields, cushion, torch.zeros(trained.shields.classes), facts)
-        return blank.calibrate(cases, parts.calibration)
+        return cls(model, trained.shields, cushion, torch.zeros(trained.shields.classes), facts).at(tnr)
 
-    def calibrate(self, cases: AegisData, held: Tensor) -> Aegis:
-        """A guard with thresholds from held-out clean cases, all of which the classifier gets right."""
-        system, found = self.system(), list[Tensor]()
-        for index in held.split(self.facts.settings.batch_size):
-            found.append(passes(system, cases.images(index), len(index)).shields.cpu())
-        thresholds = shield_thresholds(torch.cat(found), cases.labels[held], tnr=self.facts.tnr)
-        return replace(self, thresholds=thresholds.float())
+    def at(self, tnr: float) -> Aegis:
+        """The same guard with thresholds for another true negative rate, from the calibration cases of the fit.
+
+        Raises:
+            InputError: `tnr` is no share.
+            DataError: a class has too few calibration cases for it.
+        """
+        check_calibration({name: len(own) for name, own in self._calibrated().items()}, tnr)
+        found = [-threshold_at([-value for value in own], tnr=tnr) for own in self.facts.calibration]
+        thresholds = torch.tensor(found, dtype=torch.float32)
+        return replace(self, thresholds=thresholds, facts=self.facts._replace(tnr=float(tnr)))
+
+    def _calibrated(self) -> dict[str, tuple[float, ...]]:
+        return dict(zip(self.facts.class_names, self.facts.calibration, strict=True))
 
     def __call__(self, images: Images, *, batch_size: int = 32) -> AegisVerdict:
         """Judge images, with one pass of the classifier for logits and maps.
@@ -272,6 +290,7 @@ class Aegis:
             class_names=tuple(values["class_names"]),
             image_shape=tuple(values["image_shape"]),
             settings=settings,
+            calibration=tuple(tuple(own) for own in values["calibration"]),
             history=tuple(values["history"]),
         )
         thresholds = torch.tensor(values["thresholds"], dtype=torch.float32)
@@ -287,6 +306,15 @@ def _checkpoint_name(cases: AegisData, cushion: Cushion | None) -> str:
     """A folder's name that stands for what `train_shields` does not compare itself: images and Cushion."""
     told = json.dumps([cases.content, None if cushion is None else cushion.to_json()])
     return f"shields-{hashlib.blake2b(told.encode(), digest_size=8).hexdigest()}"
+
+
+def _calibration(
+    system: Shielded, cases: AegisData, parts: AegisParts, batch_size: int
+) -> tuple[tuple[float, ...], ...]:
+    """By class, S of its calibration cases, from low to high; each is predicted as what it is."""
+    pieces = [passes(system, cases.images(index), batch_size).shields for index in parts.calibration.split(batch_size)]
+    shields, labels = torch.cat(pieces).cpu(), cases.labels[parts.calibration]
+    return tuple(tuple(shields[labels == c, c].sort().values.tolist()) for c in range(shields.shape[1]))
 
 
 def _counts(cases: AegisData, parts: AegisParts, trained: TrainedShields) -> dict[str, dict[str, int]]:

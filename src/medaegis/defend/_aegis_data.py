@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from medaegis._errors import DataError, is_a, require
+from medaegis._errors import DataError, is_a, is_number, require
 from medaegis._types import Images, Labels
 from medaegis.data import Dataset, split_adversarial
 from medaegis.defend._cushion import Cushion, check_images
@@ -134,14 +134,29 @@ def aegis_parts(
     labels = data.labels.numpy()
     split = split_adversarial(right.numpy(), labels, data.groups, train_share=1 - CALIBRATION_SHARE, seed=seed)
     learn, calibration = torch.from_numpy(split.train), torch.from_numpy(split.test)
+    check_calibration(data.counts(calibration), tnr)
+    return AegisParts(learn, calibration)
+
+
+def check_tnr(tnr: float) -> None:
+    """Raise `InputError` unless `tnr` is a share."""
+    require(is_number(tnr) and 0 < tnr < 1, "tnr", "Aegis", "a share in (0, 1), as in 0.90", tnr)
+
+
+def check_calibration(counts: Mapping[str, int], tnr: float) -> None:
+    """Raise `DataError` where a class has too few calibration cases for a threshold at `tnr`.
+
+    Example:
+        >>> check_calibration({"ill": 10, "well": 12}, 0.9)
+    """
+    check_tnr(tnr)
     least = math.ceil(1 / (1 - tnr) - 1e-9)
-    few = {name: n for name, n in data.counts(calibration).items() if n < least}
+    few = {name: n for name, n in counts.items() if n < least}
     if few:
         raise DataError(
             f"A threshold at tnr {tnr:g} needs at least {least} calibration cases of each class, a quarter of those "
             f"that the classifier gets right, and there are {few}. Give more images or a lower tnr."
         )
-    return AegisParts(learn, calibration)
 
 
 def _predicted(model: nn.Module, cushion: Cushion | None, data: AegisData, batch_size: int) -> Tensor:

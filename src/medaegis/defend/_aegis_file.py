@@ -18,7 +18,7 @@ from medaegis._version import __version__
 from medaegis.defend._shield_settings import ShieldSettings, TrainingAttack
 
 FORMAT = 1
-_TEXT, _HASH = "aegis", "sha256"
+_ENTRY = "aegis"  # one entry of the header, since several would come in any order and files would differ
 
 
 class AegisFile(NamedTuple):
@@ -64,7 +64,7 @@ def write_aegis(path: str | Path, tensors: Mapping[str, Tensor], values: Mapping
     parts = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
     digest, temporary = aegis_hash(text, parts), target.with_name(f".{target.name}.tmp")
     try:
-        save_file(parts, temporary, metadata={_TEXT: text, _HASH: digest})
+        save_file(parts, temporary, metadata={_ENTRY: f"{digest}\n{text}"})
         os.replace(temporary, target)
     except (OSError, SafetensorError) as error:
         raise DataError(f"The guard {target} cannot be written: {error}") from error
@@ -84,7 +84,7 @@ def read_aegis(path: str | Path) -> AegisFile:
             kept: dict[str, str] = file.metadata() or {}
             # copies, since a file's tensors lie at odd addresses, where matrix products round otherwise
             tensors = {key: cast(Tensor, file.get_tensor(key)).clone() for key in file.keys()}  # noqa: SIM118  # not a dict
-        text, told = kept[_TEXT], kept[_HASH]
+        told, _, text = kept[_ENTRY].partition("\n")
         values: Any = json.loads(text)
         version, maker = values["format"], values["medaegis"]
     except (OSError, SafetensorError) as error:
