@@ -1,6 +1,7 @@
 """Defences: Cushions weaken an attack, the Shield rejects what is left; the classifier itself never changes."""
 
 from medaegis.defend._aegis import Aegis, AegisFacts
+from medaegis.defend._aegis_onnx import OnnxCheck
 from medaegis.defend._aegis_verdict import AegisVerdict
 from medaegis.defend._bit_depth import BitDepth
 from medaegis.defend._chain import Chain, cushion_from_json
@@ -33,6 +34,7 @@ __all__ = [
     "Chain",
     "Cushion",
     "DefenceWarning",
+    "OnnxCheck",
     "ShieldGuard",
     "ShieldLogit",
     "ShieldNet",

@@ -24,6 +24,7 @@ from medaegis.defend._aegis_data import (
     check_tnr,
 )
 from medaegis.defend._aegis_file import read_aegis, settings_from_json, settings_to_json, write_aegis
+from medaegis.defend._aegis_onnx import OnnxCheck, write_onnx
 from medaegis.defend._aegis_verdict import AegisVerdict, judge, passes
 from medaegis.defend._chain import cushion_from_json
 from medaegis.defend._cushion import Cushion, check_images
@@ -210,12 +211,15 @@ class Aegis:
         Raises:
             InputError: images have another shape or type, hold NaN or pixels outside [0, 1], or there is none.
         """
-        owner, shape = "Aegis", self.facts.image_shape
-        require(is_int(batch_size) and batch_size >= 1, "batch_size", owner, "an int >= 1", batch_size)
-        check_images(images, owner)
-        good = len(images) > 0 and tuple(images.shape[1:]) == shape
-        require(good, "images", owner, f"(n, {', '.join(map(str, shape))}), n >= 1", tuple(images.shape))
-        return judge(self.system(), images.detach().clamp(0, 1), self.thresholds, batch_size=batch_size)
+        require(is_int(batch_size) and batch_size >= 1, "batch_size", "Aegis", "an int >= 1", batch_size)
+        return judge(self.system(), self._checked(images), self.thresholds, batch_size=batch_size)
+
+    def _checked(self, images: Images) -> Images:
+        check_images(images, "Aegis")
+        good = len(images) > 0 and tuple(images.shape[1:]) == self.facts.image_shape
+        rule = f"(n, {', '.join(map(str, self.facts.image_shape))}), n >= 1"
+        require(good, "images", "Aegis", rule, tuple(images.shape))
+        return images.detach().clamp(0, 1)
 
     def save(self, path: str | Path) -> str:
         """Write one safetensors file: the Shields, and as JSON all else but the classifier, with a hash over both.
@@ -295,6 +299,34 @@ class Aegis:
         )
         thresholds = torch.tensor(values["thresholds"], dtype=torch.float32)
         return cls(model, shields.to(device), cushion, thresholds, facts, dict(values["about"]))
+
+    def export_onnx(self, path: str | Path, *, images: Images | None = None) -> OnnxCheck:
+        """Write classifier, Shields and thresholds as one ONNX graph, and compare it with PyTorch in onnxruntime.
+
+        The Cushion stays outside: give the graph what `cushion.apply` makes of an image, with the same codec. The
+        graph takes `images`, any number n of the shape of the fit, and gives `prediction`, `probability`, `accepted`,
+        `score`, `threshold` (of that score), `logits` and `shields`. Its metadata holds under `medaegis` what `save`
+        writes as JSON. Unlike `save`, it contains the classifier.
+
+        Its numbers agree with PyTorch's to `OnnxCheck.tolerance`, so a decision may differ where it is closer than
+        that; unlike the guard, the graph does not judge such an image again by itself.
+
+        Args:
+            path: of the file; one that is there is replaced.
+            images: what the graph is compared on, as the guard takes them; None for noise, which shows errors of the
+                export but is no likely input.
+
+        Raises:
+            InputError: `images` are not as the guard takes them.
+            MedaegisError: onnx, onnxscript or onnxruntime is not installed (`pip install medaegis[onnx]`), the network
+                cannot be exported, or the file cannot be written.
+            NumericsError: onnxruntime gives other numbers than PyTorch; no file is left.
+        """
+        shape = self.facts.image_shape
+        given = torch.rand((5, *shape), generator=torch.Generator().manual_seed(0)) if images is None else images
+        probes = self._checked(given).cpu().float()
+        seen = probes if self.cushion is None else self.cushion.apply(probes)
+        return write_onnx(Shielded(self.classifier, self.shields), self.thresholds, seen, path, self.state()[1])
 
     def system(self) -> Shielded:
         """Classifier and Shields behind the Cushion as one network, which attacks can differentiate (BPDA)."""
