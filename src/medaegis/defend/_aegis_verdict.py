@@ -12,7 +12,7 @@ from medaegis.defend._shield_system import Shielded, ShieldedPass, accepted
 from medaegis.models import frozen
 
 CLOSE = 1e-3
-"""A case this near to a boundary, relative to 1 + the size of the numbers compared, is judged again by itself: a
+"""A case this near to a boundary, relative to 1 + the size of the numbers compared, is judged again by itself: some
 hundred times what float32 rounding moves them between batches."""
 
 
