@@ -111,7 +111,7 @@ def _hash_of(arrays: Sequence[NDArray[np.generic]]) -> str:
     whole = hashlib.blake2b(digest_size=16)
     for array in arrays:
         whole.update(f"{array.dtype} {array.shape}".encode())
-        whole.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8))
+        whole.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
     return whole.hexdigest()
 
 
