@@ -35,6 +35,7 @@ _NAMES = {
     "GaussianMixture": "density",
     "MixtureBank": "density",
     "fit_bank": "density",
+    "Aegis": "defend",
     "BU": "detect",
     "DNN": "detect",
     "HFCScore": "detect",

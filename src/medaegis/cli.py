@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 FLAGGED = 3
-"""Exit code of `medaegis detect score` where an image is flagged; 2 is every error's."""
+"""Exit code of `medaegis detect score` and `aegis check` where an image is flagged or rejected; 2 is every error's."""
 
 
 class _Group(click.Group):
@@ -237,6 +237,86 @@ def score(
         click.echo(f"{done.unreadable} files are no image and were not scored.")
     click.echo(f"Table: {done.out}")
     if done.flagged:
+        sys.exit(FLAGGED)
+
+
+@main.group()
+def aegis() -> None:
+    """Fit a guard around your own network: Cushion, Shields and thresholds; and check new images with it."""
+
+
+@aegis.command("fit")
+@_network_options
+@click.option("--out", required=True, type=click.Path(file_okay=False), help="Folder of the guard.")
+@click.option("--cushion", help="jpeg:80, bits:3, tv:0.03, joined by +, or none. Default: jpeg:80.")
+@click.option("--training", help="varied or paper: what the Shields learn from. Default: varied.")
+@click.option("--epochs", help="Most epochs. Default: 25.")
+@click.option("--tnr", help="Share of clean images of each class that is accepted. Default: 0.9.")
+@click.option(
+    "--set", "changes", multiple=True, metavar="KEY=VALUE ...", help="Training's other settings, as last_eps=8/256."
+)
+@click.argument("more", nargs=-1, metavar="")
+@_image_options
+@click.option("--seed", help="Of parts, weights and attacks. Default: 0.")
+@_machine_options
+def aegis_fit(
+    out: str,
+    changes: tuple[str, ...],
+    more: tuple[str, ...],
+    batch_size: int,
+    device: str | None,
+    quiet: bool,
+    **given: str | int | None,
+) -> None:
+    """Train Shields on the images that your network classifies correctly behind the Cushion, and set thresholds.
+
+    Leaves guard.safetensors in OUT. Stopped runs go on where they were: give the same command again.
+    """
+    from medaegis.experiment import parse_changes, run_aegis_fit
+
+    settings = parse_changes(changes + more) | {name: value for name, value in given.items() if value is not None}
+    where, show = _device(device), sys.stderr.isatty() and not quiet
+    with warnings.catch_warnings():
+        warnings.showwarning = _print_warning
+        done = run_aegis_fit(settings, out=out, device=where, batch_size=batch_size, progress=show, say=_say)
+    click.echo(f"{done.computed} stages computed, {done.found} found in the store.")
+    facts = done.guard.facts
+    for name, threshold in zip(facts.class_names, done.guard.thresholds.tolist(), strict=True):
+        click.echo(f"{name:<12} threshold {-threshold:.6g}")
+    for part, counts in facts.counts.items():
+        click.echo(f"{part:<12} n = {sum(counts.values())}")
+    best = max(entry["validation_auc"] for entry in facts.history)
+    click.echo(f"Validation AUC, the worst over Shields and training attacks: {best:.3f} in the best epoch.")
+    click.echo(f"Guard: {done.path}, SHA-256 {done.sha256}")
+
+
+@aegis.command("check")
+@click.argument("images", nargs=-1, required=True, metavar="IMAGE...")
+@click.option("--guard", required=True, type=click.Path(), help="File or folder of `aegis fit`.")
+@click.option("--out", type=click.Path(dir_okay=False), help="CSV, one row an image. Default: the terminal.")
+@click.option("--model", help="As in fit; needed for package.module:factory. Default: the one of the fit.")
+@click.option("--weights", type=click.Path(dir_okay=False), help="As in fit. Default: the file of the fit.")
+@click.option("--sha256", help="What fit printed: another guard is refused.")
+@click.option("--skip-unreadable", is_flag=True, help="List files that are no image in the CSV, in place of an error.")
+@_machine_options
+def aegis_check(images: tuple[str, ...], device: str | None, quiet: bool, **given: Any) -> None:
+    """Check images, or folders of them, with a guard; the exit code says whether one is rejected.
+
+    Exit code 0: all images are accepted. 3: at least one is not. 2: an error, and no table was written. Files left out
+    with --skip-unreadable do not count.
+    """
+    from medaegis.experiment import run_aegis_check
+
+    where, show = _device(device), sys.stderr.isatty() and not quiet
+    with warnings.catch_warnings():
+        warnings.showwarning = _print_warning
+        done = run_aegis_check(images=images, device=where, progress=show, say=_say, **given)
+    if given["out"] is None:
+        click.echo(done.table, nl=False)
+    _say(f"{done.n} images checked, {done.rejected} rejected.")
+    if done.unreadable:
+        _say(f"{done.unreadable} files are no image and were not checked.")
+    if done.rejected:
         sys.exit(FLAGGED)
 
 

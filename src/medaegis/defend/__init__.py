@@ -1,5 +1,8 @@
 """Defences: Cushions weaken an attack, the Shield rejects what is left; the classifier itself never changes."""
 
+from medaegis.defend._aegis import Aegis, AegisFacts
+from medaegis.defend._aegis_onnx import OnnxCheck
+from medaegis.defend._aegis_verdict import AegisVerdict
 from medaegis.defend._bit_depth import BitDepth
 from medaegis.defend._chain import Chain, cushion_from_json
 from medaegis.defend._cushion import Backward, Cushion
@@ -23,11 +26,15 @@ from medaegis.defend._warnings import DefenceWarning
 __all__ = [
     "JPEG",
     "SHIELDS",
+    "Aegis",
+    "AegisFacts",
+    "AegisVerdict",
     "Backward",
     "BitDepth",
     "Chain",
     "Cushion",
     "DefenceWarning",
+    "OnnxCheck",
     "ShieldGuard",
     "ShieldLogit",
     "ShieldNet",

@@ -199,4 +199,4 @@ class Shields(nn.Module):
         weight = torch.cat([entry.weight for entry in entries]).flatten(1) / scale
         bias = torch.cat([entry.bias for entry in entries]) - weight @ mean
         both = weight @ z.flatten(2) + bias[:, None]  # on one case, convolutions of side 1 take longer
-        return both.reshape(len(z), -1, *z.shape[2:]).chunk(len(entries), dim=1)
+        return both.reshape(z.shape[0], -1, *z.shape[2:]).chunk(len(entries), dim=1)

@@ -1,5 +1,8 @@
 """Experiments: stages whose results are kept, recipes that plan them, and the runner."""
 
+from medaegis.experiment._aegis_check import Checked, run_aegis_check
+from medaegis.experiment._aegis_plan import AegisSettings, aegis_plan, named_cushion
+from medaegis.experiment._aegis_run import GuardFitted, run_aegis_fit
 from medaegis.experiment._attack_run import AttackSettings, attack_plan, run_attack_command
 from medaegis.experiment._content import Content, Row
 from medaegis.experiment._context import Context
@@ -19,7 +22,9 @@ from medaegis.experiment._store import Store
 from medaegis.experiment._stress import Published, StressSettings, stress_plan
 
 __all__ = [
+    "AegisSettings",
     "AttackSettings",
+    "Checked",
     "Content",
     "Context",
     "CurveSettings",
@@ -28,6 +33,7 @@ __all__ = [
     "DetectorsFitted",
     "DirectionSettings",
     "Finished",
+    "GuardFitted",
     "HidingSettings",
     "LesionSettings",
     "Pair",
@@ -42,6 +48,7 @@ __all__ = [
     "Stage",
     "Store",
     "StressSettings",
+    "aegis_plan",
     "attack_plan",
     "curve_plan",
     "detect_plan",
@@ -51,7 +58,10 @@ __all__ = [
     "hiding_plan",
     "lesion_plan",
     "load_detectors",
+    "named_cushion",
     "parse_changes",
+    "run_aegis_check",
+    "run_aegis_fit",
     "run_attack_command",
     "run_detect_fit",
     "run_detect_score",

@@ -22,10 +22,9 @@ from medaegis.experiment._own_settings import OwnSettings, clean_pass
 from medaegis.experiment._recipe import Recipe
 from medaegis.experiment._run import Finished, run_recipe
 from medaegis.experiment._stage import Stage
-from medaegis.experiment._stages_model import network_hash
 from medaegis.experiment._stages_own import AttackedChunk, CleanPass, attacked_rows
 from medaegis.experiment._weakness import CASES
-from medaegis.models import load_factory
+from medaegis.models import load_factory, network_hash
 
 CHUNK = 64  # most cases of a chunk
 CHUNK_VALUES = 2**25  # most pixel values of a chunk: 128 MiB of float32

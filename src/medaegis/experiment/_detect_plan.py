@@ -24,7 +24,6 @@ from medaegis.experiment._network_settings import Names
 from medaegis.experiment._own_settings import OwnSettings, clean_pass
 from medaegis.experiment._stage import Stage
 from medaegis.experiment._stages_detect import DetectorChoice
-from medaegis.experiment._stages_model import network_hash
 from medaegis.experiment._stages_own import CleanPass
 from medaegis.experiment._stages_own_detect import (
     CALIBRATION,
@@ -36,7 +35,7 @@ from medaegis.experiment._stages_own_detect import (
     PartFeatures,
     check_enough,
 )
-from medaegis.models import PENULTIMATE, Taps
+from medaegis.models import PENULTIMATE, Taps, network_hash
 
 DEFAULT = ("KD", "MAHA", "LID")
 

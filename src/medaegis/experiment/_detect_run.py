@@ -61,9 +61,9 @@ def run_detect_fit(
     folder = Path(out)
     fix = "Detectors of an earlier run are replaced there, so it must not hold other work."
     rule = "a new folder, an empty one, or one of an earlier run"
-    require(_is_free(folder), "out", "detect", rule, str(folder), fix)
+    require(is_free(folder), "out", "detect", rule, str(folder), fix)
     plan = detect_plan(checked(DetectSettings, settings, "detect fit", kind="command"))
-    _check_writable(folder)
+    check_writable(folder)
     store = Store(folder / "stages")
     store.sweep()
     context = Context(store, device=device, batch_size=batch_size, progress=progress)
@@ -73,7 +73,7 @@ def run_detect_fit(
     return DetectorsFitted(folder, facts, computed, len(context.log) - computed)
 
 
-def _is_free(folder: Path) -> bool:
+def is_free(folder: Path) -> bool:
     """Not there yet, empty, or begun by this command; a run of another one has a manifest."""
     if not folder.exists():
         return True
@@ -82,7 +82,7 @@ def _is_free(folder: Path) -> bool:
     return not any(folder.iterdir()) or ((folder / "stages").is_dir() and not (folder / "manifest.json").exists())
 
 
-def _check_writable(folder: Path) -> None:
+def check_writable(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):

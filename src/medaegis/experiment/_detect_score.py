@@ -17,9 +17,8 @@ from medaegis._types import Tapped
 from medaegis.detect import extract
 from medaegis.experiment._detect_files import DetectorSet, load_detectors
 from medaegis.experiment._image_files import Read, list_images
-from medaegis.experiment._stages_model import network_hash
 from medaegis.experiment._store import write_text
-from medaegis.models import build_model
+from medaegis.models import build_model, network_hash
 
 ANY = "any"
 

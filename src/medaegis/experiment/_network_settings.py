@@ -10,8 +10,8 @@ from medaegis._errors import require
 from medaegis.attack import check_eps, parse_fraction
 from medaegis.experiment._recipe import Settings
 from medaegis.experiment._stages_data import PHANTOM, SplitCases, images_stage
-from medaegis.experiment._stages_model import Classifier, file_hash, network_hash
-from medaegis.models import TrainSettings, build_model, find_weights
+from medaegis.experiment._stages_model import Classifier, file_hash
+from medaegis.models import TrainSettings, build_model, find_weights, network_hash
 
 
 def _budget(value: object) -> str:

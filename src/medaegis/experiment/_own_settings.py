@@ -10,9 +10,9 @@ from torch import nn
 from medaegis.data._source_phantom import PHANTOM_CLASSES
 from medaegis.experiment._recipe import Settings
 from medaegis.experiment._stages_data import images_stage
-from medaegis.experiment._stages_model import file_hash, network_hash
+from medaegis.experiment._stages_model import file_hash
 from medaegis.experiment._stages_own import CleanPass
-from medaegis.models import build_model
+from medaegis.models import build_model, network_hash
 
 PHANTOMS = 200  # a class, where no limit is given
 

@@ -305,18 +305,3 @@ def file_hash(path: str | Path | None) -> str:
             return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
     except OSError as error:
         raise DataError(f"The weights file {path} cannot be read: {error.strerror}.") from error
-
-
-def network_hash(model: nn.Module) -> str:
-    """Hash of a network's structure and of every number in it: a user's factory that returns another network is
-    another classifier, though its name stays.
-
-    Example:
-        >>> network_hash(nn.Linear(1, 1)) == network_hash(nn.Linear(1, 1))
-        False
-    """
-    whole = hashlib.blake2b(repr(model).encode(), digest_size=16)
-    for name, value in sorted(model.state_dict().items()):
-        whole.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
-        whole.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
-    return whole.hexdigest()
