@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sys
 import warnings
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -84,6 +86,18 @@ _image_options = _all_of(
 )
 
 
+_fitted_network_options = _all_of(
+    click.option("--model", help="As in fit; needed for package.module:factory. Default: the one of the fit."),
+    click.option("--weights", type=click.Path(dir_okay=False), help="As in fit. Default: the file of the fit."),
+)
+_judging_options = _all_of(
+    click.option(
+        "--skip-unreadable", is_flag=True, help="List files that are no image in the CSV, in place of an error."
+    ),
+    _machine_options,
+)
+
+
 @main.command()
 @click.argument("recipe")
 @click.option("--data", type=click.Path(), help="Folder of images, for recipes that need one.")
@@ -125,10 +139,8 @@ def attack(
     from medaegis.experiment import parse_changes, run_attack_command
 
     options = parse_changes(changes + more) | ({} if steps is None else {"steps": steps})
-    settings = {name: value for name, value in given.items() if value is not None} | {"options": options}
-    where, show = _device(device), sys.stderr.isatty() and not quiet
-    with warnings.catch_warnings():
-        warnings.showwarning = _print_warning
+    settings = _given(given) | {"options": options}
+    with _working(device, quiet) as (where, show):
         done = run_attack_command(settings, out=out, device=where, batch_size=batch_size, progress=show, say=_say)
     _finished(done)
 
@@ -179,10 +191,8 @@ def fit(
 
     options = parse_changes(changes + more) | ({} if steps is None else {"steps": steps})
     named = {} if detectors is None else {"detectors": [name.strip() for name in detectors.split(",")]}
-    settings = {name: value for name, value in given.items() if value is not None} | {"options": options} | named
-    where, show = _device(device), sys.stderr.isatty() and not quiet
-    with warnings.catch_warnings():
-        warnings.showwarning = _print_warning
+    settings = _given(given) | {"options": options} | named
+    with _working(device, quiet) as (where, show):
         done = run_detect_fit(settings, out=out, device=where, batch_size=batch_size, progress=show, say=_say)
     click.echo(f"{done.computed} stages computed, {done.found} found in the store.")
     for entry in done.facts["detectors"]:
@@ -199,12 +209,10 @@ def fit(
     "--data", required=True, multiple=True, help="Folder of images, by class or not, or an image; repeatable."
 )
 @click.option("--out", required=True, type=click.Path(dir_okay=False), help="CSV, one row an image.")
-@click.option("--model", help="As in fit; needed for package.module:factory. Default: the one of the fit.")
-@click.option("--weights", type=click.Path(dir_okay=False), help="As in fit. Default: the file of the fit.")
+@_fitted_network_options
 @click.option("--any", "any_", is_flag=True, help="An image is flagged if any detector flags it: the default.")
 @click.option("--by", metavar="NAME", help="An image is flagged if this detector flags it.")
-@click.option("--skip-unreadable", is_flag=True, help="List files that are no image in the CSV, in place of an error.")
-@_machine_options
+@_judging_options
 def score(
     detectors: str,
     data: tuple[str, ...],
@@ -224,9 +232,7 @@ def score(
 
     if any_ and by is not None:
         raise MedaegisError("`--any` and `--by` exclude each other: give one of them.")
-    where, show = _device(device), sys.stderr.isatty() and not quiet
-    with warnings.catch_warnings():
-        warnings.showwarning = _print_warning
+    with _working(device, quiet) as (where, show):
         done = run_detect_score(
             detectors, data, out=out, by=by or "any", device=where, progress=show, say=_say, **given
         )
@@ -274,10 +280,8 @@ def aegis_fit(
     """
     from medaegis.experiment import parse_changes, run_aegis_fit
 
-    settings = parse_changes(changes + more) | {name: value for name, value in given.items() if value is not None}
-    where, show = _device(device), sys.stderr.isatty() and not quiet
-    with warnings.catch_warnings():
-        warnings.showwarning = _print_warning
+    settings = parse_changes(changes + more) | _given(given)
+    with _working(device, quiet) as (where, show):
         done = run_aegis_fit(settings, out=out, device=where, batch_size=batch_size, progress=show, say=_say)
     click.echo(f"{done.computed} stages computed, {done.found} found in the store.")
     facts = done.guard.facts
@@ -294,11 +298,9 @@ def aegis_fit(
 @click.argument("images", nargs=-1, required=True, metavar="IMAGE...")
 @click.option("--guard", required=True, type=click.Path(), help="File or folder of `aegis fit`.")
 @click.option("--out", type=click.Path(dir_okay=False), help="CSV, one row an image. Default: the terminal.")
-@click.option("--model", help="As in fit; needed for package.module:factory. Default: the one of the fit.")
-@click.option("--weights", type=click.Path(dir_okay=False), help="As in fit. Default: the file of the fit.")
+@_fitted_network_options
 @click.option("--sha256", help="What fit printed: another guard is refused.")
-@click.option("--skip-unreadable", is_flag=True, help="List files that are no image in the CSV, in place of an error.")
-@_machine_options
+@_judging_options
 def aegis_check(images: tuple[str, ...], device: str | None, quiet: bool, **given: Any) -> None:
     """Check images, or folders of them, with a guard; the exit code says whether one is rejected.
 
@@ -307,9 +309,7 @@ def aegis_check(images: tuple[str, ...], device: str | None, quiet: bool, **give
     """
     from medaegis.experiment import run_aegis_check
 
-    where, show = _device(device), sys.stderr.isatty() and not quiet
-    with warnings.catch_warnings():
-        warnings.showwarning = _print_warning
+    with _working(device, quiet) as (where, show):
         done = run_aegis_check(images=images, device=where, progress=show, say=_say, **given)
     if given["out"] is None:
         click.echo(done.table, nl=False)
@@ -346,13 +346,24 @@ def _run(
         settings["epochs"] = 0
         _say(f"{model} is taken as trained; --set epochs=N trains it.")
     recipe = find_recipe(name)
-    show = sys.stderr.isatty() and not quiet
-    with warnings.catch_warnings():
-        warnings.showwarning = _print_warning
+    with _working(device, quiet) as (where, show):
         done = run_recipe(
-            recipe, data=data, out=out, tiny=tiny, changes=settings, device=_device(device), progress=show, say=_say
+            recipe, data=data, out=out, tiny=tiny, changes=settings, device=where, progress=show, say=_say
         )
     _finished(done)
+
+
+def _given(options: dict[str, Any]) -> dict[str, Any]:
+    """The options that were named; the others keep their settings' defaults."""
+    return {name: value for name, value in options.items() if value is not None}
+
+
+@contextmanager
+def _working(device: str | None, quiet: bool) -> Generator[tuple[str, bool]]:
+    """The device, and whether to show bars; warnings become lines of our own."""
+    with warnings.catch_warnings():
+        warnings.showwarning = _print_warning
+        yield _device(device), sys.stderr.isatty() and not quiet
 
 
 def _say(line: str) -> None:

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from torch import nn
-
-from medaegis._errors import DataError, InputError, require
+from medaegis._errors import DataError
 from medaegis._progress import progress_bar
 from medaegis.data._geometry import Frame
 from medaegis.defend import Aegis
 from medaegis.defend._aegis_file import read_aegis
 from medaegis.experiment._aegis_run import GUARD
 from medaegis.experiment._image_files import Read, list_images
-from medaegis.experiment._store import write_text
-from medaegis.models import build_model
+from medaegis.experiment._told_network import told_network
+from medaegis.experiment._verdict_table import (
+    VerdictRow,
+    check_target,
+    csv_text,
+    judged_rows,
+    rows_of,
+    write_table,
+)
 
 COLUMNS: tuple[str, ...] = ("file", "prediction", "probability", "score", "threshold", "accepted", "problem")
 
@@ -81,27 +84,26 @@ def run_aegis_check(
     frame = Frame(**about["images"])
     target = None if out is None else Path(out)
     if target is not None:
-        good = target.parent.is_dir() and not target.is_dir()
-        require(good, "out", "aegis check", "a file in a folder that is there", str(target))
+        check_target(target, "aegis check")
     files = list_images(images)
-    network = _network(file, about, frame, model, weights).to(device)
-    loaded = Aegis.load(file, network, sha256=sha256)
-    rows: list[dict[str, str]] = []
+    built = told_network(
+        about["model"],
+        classes=about["classes"],
+        channels=frame.channels,
+        model=model,
+        weights=weights,
+        holder=str(file),
+    )
+    loaded = Aegis.load(file, built.model.to(device), sha256=sha256)
+    rows: list[VerdictRow] = []
     with progress_bar(len(files), "checking", unit="image", show=progress) as advance:
         for read in files.read(frame, batch_size=batch_size, skip=skip_unreadable):
-            rows += _rows(loaded, read, device, batch_size)
+            rows += rows_of(read, _verdicts(loaded, read, device, batch_size))
             advance(len(read.names))
-    for row in rows:
-        if row["problem"]:
-            say(f"not checked: {row['file']}: {row['problem']}")
-    judged = [row for row in rows if not row["problem"]]
-    if not judged:
-        raise DataError(
-            f"None of the {len(rows)} files is an image, the first {rows[0]['file']}: {rows[0]['problem']}."
-        )
-    table = _table(rows)
+    judged = judged_rows(rows, say, "checked")
+    table = csv_text(COLUMNS, rows)
     if target is not None:
-        _write(target, table)
+        write_table(target, table)
     rejected = sum(row["accepted"] == "false" for row in judged)
     return Checked(table, len(judged), rejected, len(rows) - len(judged))
 
@@ -117,37 +119,9 @@ def _about(file: Path) -> dict[str, Any]:
     return about | {"classes": len(values["class_names"])}
 
 
-def _network(
-    file: Path, about: Mapping[str, Any], frame: Frame, model: str | None, weights: str | Path | None
-) -> nn.Module:
-    """The network as it is named, on the CPU; `Aegis.load` compares its hash."""
-    told = about["model"]
-    if model is None and ":" in told["name"]:
-        raise InputError(
-            f"`--model` must be given where the network is your own: the guard {file} was fitted on {told['name']}, "
-            f"and a file does not decide which code runs. Add --model {told['name']}."
-        )
-    name = model or str(told["name"])
-    place = weights if weights is not None else told["weights"] if name == told["name"] else None
-    try:
-        built = build_model(name, classes=about["classes"], weights=place, seed=told["seed"], channels=frame.channels)
-    except DataError as error:
-        if weights is None and place is not None:
-            raise DataError(f"{error} The guard {file} names this file: give it with --weights.") from None
-        raise
-    return built.model.eval()
-
-
-def _rows(guard: Aegis, read: Read, device: str, batch_size: int) -> list[dict[str, str]]:
-    """One row a file, in the files' order."""
-    found = iter(_verdicts(guard, read, device, batch_size) if len(read.images) else [])
-    return [
-        {"file": name, "problem": problem} | ({} if problem else next(found))
-        for name, problem in zip(read.names, read.problems, strict=True)
-    ]
-
-
-def _verdicts(guard: Aegis, read: Read, device: str, batch_size: int) -> list[dict[str, str]]:
+def _verdicts(guard: Aegis, read: Read, device: str, batch_size: int) -> list[VerdictRow]:
+    if not len(read.images):
+        return []
     verdict = guard(read.images.to(device), batch_size=batch_size)
     limits = (-guard.thresholds).tolist()
     return [
@@ -160,18 +134,3 @@ def _verdicts(guard: Aegis, read: Read, device: str, batch_size: int) -> list[di
         }
         for place, probability, accepted, score in zip(*(column.tolist() for column in verdict), strict=True)
     ]
-
-
-def _table(rows: Sequence[Mapping[str, str]]) -> str:
-    text = io.StringIO()
-    writer = csv.DictWriter(text, COLUMNS, restval="", lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue()
-
-
-def _write(target: Path, table: str) -> None:
-    try:
-        write_text(target, table)
-    except OSError as error:
-        raise DataError(f"The file {target} cannot be written: {error.strerror or error}.") from None

@@ -6,11 +6,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from medaegis._errors import require
 from medaegis.defend import Aegis
 from medaegis.experiment._aegis_plan import AegisSettings, aegis_plan
 from medaegis.experiment._context import Context
-from medaegis.experiment._detect_run import check_writable, is_free
+from medaegis.experiment._own_folder import check_free, check_writable
 from medaegis.experiment._recipe import checked
 from medaegis.experiment._run import compute_stages
 from medaegis.experiment._store import Store
@@ -62,9 +61,7 @@ def run_aegis_fit(
         MedaegisError: data, model, settings or the folder cannot be used.
     """
     folder = Path(out)
-    fix = "The guard of an earlier run is replaced there, so it must not hold other work."
-    rule = "a new folder, an empty one, or one of an earlier run"
-    require(is_free(folder), "out", "aegis fit", rule, str(folder), fix)
+    check_free(folder, "aegis fit", "The guard of an earlier run is replaced there, so it must not hold other work.")
     plan = aegis_plan(checked(AegisSettings, settings, "aegis fit", kind="command"))
     check_writable(folder)
     for line in plan.taps.summary().splitlines():

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from medaegis._errors import DataError, require
 from medaegis.experiment._context import Context
 from medaegis.experiment._detect_files import write_detectors
 from medaegis.experiment._detect_plan import DetectSettings, detect_plan
 from medaegis.experiment._outputs import environment
+from medaegis.experiment._own_folder import check_free, check_writable
 from medaegis.experiment._recipe import checked
 from medaegis.experiment._run import compute_stages
 from medaegis.experiment._store import Store
@@ -59,9 +58,7 @@ def run_detect_fit(
         MedaegisError: data, model, settings or the folder cannot be used.
     """
     folder = Path(out)
-    fix = "Detectors of an earlier run are replaced there, so it must not hold other work."
-    rule = "a new folder, an empty one, or one of an earlier run"
-    require(is_free(folder), "out", "detect", rule, str(folder), fix)
+    check_free(folder, "detect", "Detectors of an earlier run are replaced there, so it must not hold other work.")
     plan = detect_plan(checked(DetectSettings, settings, "detect fit", kind="command"))
     check_writable(folder)
     store = Store(folder / "stages")
@@ -71,23 +68,3 @@ def run_detect_fit(
     facts = write_detectors(folder, plan.collect(context), plan.clean.images, environment(device))
     computed = sum(not entry.cached for entry in context.log.values())
     return DetectorsFitted(folder, facts, computed, len(context.log) - computed)
-
-
-def is_free(folder: Path) -> bool:
-    """Not there yet, empty, or begun by this command; a run of another one has a manifest."""
-    if not folder.exists():
-        return True
-    if not folder.is_dir():
-        return False
-    return not any(folder.iterdir()) or ((folder / "stages").is_dir() and not (folder / "manifest.json").exists())
-
-
-def check_writable(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-    except OSError as error:
-        raise DataError(
-            f"The folder {folder} cannot be written: {error.strerror or error}. Choose another --out."
-        ) from None

@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from medaegis._errors import DataError, InputError, NumericsError, require
+from medaegis._errors import InputError, NumericsError, require
 from medaegis._progress import progress_bar
 from medaegis._types import Tapped
 from medaegis.detect import extract
 from medaegis.experiment._detect_files import DetectorSet, load_detectors
 from medaegis.experiment._image_files import Read, list_images
-from medaegis.experiment._store import write_text
-from medaegis.models import build_model, network_hash
+from medaegis.experiment._told_network import told_network
+from medaegis.experiment._verdict_table import (
+    VerdictRow,
+    check_target,
+    csv_text,
+    judged_rows,
+    rows_of,
+    write_table,
+)
+from medaegis.models import network_hash
 
 ANY = "any"
 
@@ -83,22 +89,15 @@ def run_detect_score(
     require(by in names, "by", "detect score", f"one of {', '.join(names)}", by)
     files = list_images(data)
     target = Path(out)
-    _check_target(target)
+    check_target(target, "detect score")
     network = known_network(known, model, weights).to(device)
-    rows: list[dict[str, str]] = []
+    rows: list[VerdictRow] = []
     with progress_bar(len(files), "scoring", unit="image", show=progress) as advance:
         for read in files.read(known.frame, batch_size=batch_size, skip=skip_unreadable):
-            rows += _rows(known, read, network, by, device)
+            rows += rows_of(read, _verdicts(known, read, network, by, device))
             advance(len(read.names))
-    scored = [row for row in rows if not row["problem"]]
-    for row in rows:
-        if row["problem"]:
-            say(f"not scored: {row['file']}: {row['problem']}")
-    if not scored:
-        raise DataError(
-            f"None of the {len(rows)} files is an image, the first {rows[0]['file']}: {rows[0]['problem']}."
-        )
-    _write(target, known, rows)
+    scored = judged_rows(rows, say, "scored")
+    write_table(target, csv_text(columns(known), rows))
     counts = {label: sum(row[f"{label}_flagged"] == "true" for row in scored) for label in known.detectors}
     flagged = sum(row["flagged"] == "true" for row in scored)
     return Scored(target, len(scored), flagged, counts, len(rows) - len(scored))
@@ -117,42 +116,28 @@ def known_network(known: DetectorSet, model: str | None = None, weights: str | P
         DataError: the weights cannot be read.
     """
     told = known.facts["model"]
-    if model is None and ":" in told["name"]:
-        raise InputError(
-            f"`--model` must be given where the network is your own: the detectors in {known.folder} were fitted on "
-            f"{told['name']}, and a file does not decide which code runs. Add --model {told['name']}."
-        )
-    name = model or str(told["name"])
-    file = weights if weights is not None else told["weights"] if name == told["name"] else None
-    classes = len(known.facts["class_names"])
-    try:
-        built = build_model(name, classes=classes, weights=file, seed=told["seed"], channels=known.frame.channels)
-    except DataError as error:
-        if weights is None and file is not None:
-            raise DataError(
-                f"{error} The detectors in {known.folder} name this file: give it with --weights."
-            ) from None
-        raise
+    built = told_network(
+        told,
+        classes=len(known.facts["class_names"]),
+        channels=known.frame.channels,
+        model=model,
+        weights=weights,
+        holder=str(known.folder),
+    )
     found = network_hash(built.model)
+    given = f"{built.name} with weights {built.weights}" if built.weights else built.name
     if found != told["network_hash"]:
         raise InputError(
             f"The detectors in {known.folder} were fitted on another network: {told['name']} with hash "
-            f"{told['network_hash']}, and {name}{f' with weights {file}' if file else ''} has {found}. Their scores "
+            f"{told['network_hash']}, and {given} has {found}. Their scores "
             "would mean nothing for it. Give the network of the fit with --model and --weights, or fit detectors again."
         )
     return built.model
 
 
-def _rows(known: DetectorSet, read: Read, network: nn.Module, by: str, device: str) -> list[dict[str, str]]:
-    """One row a file, in the files' order."""
-    found = iter(_verdicts(known, read, network, by, device) if len(read.images) else [])
-    return [
-        {"file": name, "problem": problem} | ({} if problem else next(found))
-        for name, problem in zip(read.names, read.problems, strict=True)
-    ]
-
-
-def _verdicts(known: DetectorSet, read: Read, network: nn.Module, by: str, device: str) -> list[dict[str, str]]:
+def _verdicts(known: DetectorSet, read: Read, network: nn.Module, by: str, device: str) -> list[VerdictRow]:
+    if not len(read.images):
+        return []
     with torch.no_grad():
         there = extract(network, read.images.to(device), known.layers, batch_size=len(read.images))
         tapped = Tapped(there.logits.cpu(), {name: z.cpu() for name, z in there.features.items()})
@@ -162,7 +147,7 @@ def _verdicts(known: DetectorSet, read: Read, network: nn.Module, by: str, devic
     scores = {label: values.tolist() for label, values in found_scores.items()}
     best = tapped.logits.double().softmax(dim=1).max(dim=1)
     thresholds = {label: detector.threshold_ or 0.0 for label, detector in known.detectors.items()}
-    found: list[dict[str, str]] = []
+    found: list[VerdictRow] = []
     for i, (probability, place) in enumerate(zip(best.values.tolist(), best.indices.tolist(), strict=True)):
         flags = {label: scores[label][i] > thresholds[label] for label in scores}
         row = {"prediction": known.facts["class_names"][place], "probability": f"{probability:.6g}"}
@@ -195,19 +180,3 @@ def columns(known: DetectorSet) -> list[str]:
     """The CSV's columns, in order."""
     three = [f"{label}_{what}" for label in known.detectors for what in ("score", "threshold", "flagged")]
     return ["file", "prediction", "probability", *three, "flagged", "problem"]
-
-
-def _write(target: Path, known: DetectorSet, rows: Sequence[dict[str, Any]]) -> None:
-    text = io.StringIO()
-    writer = csv.DictWriter(text, columns(known), restval="", lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    try:
-        write_text(target, text.getvalue())
-    except OSError as error:
-        raise DataError(f"The file {target} cannot be written: {error.strerror or error}.") from None
-
-
-def _check_target(target: Path) -> None:
-    good = target.parent.is_dir() and not target.is_dir()
-    require(good, "out", "detect score", "a file in a folder that is there", str(target))

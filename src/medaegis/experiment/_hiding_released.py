@@ -9,6 +9,7 @@ from medaegis.detect import RELEASED
 from medaegis.detect._released_data import REFERENCE
 from medaegis.experiment._content import Row, percent
 from medaegis.experiment._context import Context
+from medaegis.experiment._detection import TNR
 from medaegis.experiment._stages_attack import PLAIN, Attacked
 from medaegis.experiment._stages_model import DetectorCases
 from medaegis.experiment._stages_released import ReleasedScores, stepped
@@ -16,8 +17,6 @@ from medaegis.measure import Estimate, auc, tpr_at_tnr
 
 if TYPE_CHECKING:
     from medaegis.experiment._hiding import HidingPlan, Variant
-
-TNR = 0.90
 
 
 def released_stages(plan: HidingPlan) -> dict[Attacked, ReleasedScores]:

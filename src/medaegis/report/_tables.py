@@ -16,6 +16,7 @@ MORE = {
     "Attacked images that fool the classifier, and those that do not": ("AUC, successful", "AUC, failed"),
     "With the choices of the released code (hfc-2021)": ("AUC, hfc-2021", "TPR@90, hfc-2021"),
 }
+WHITE_BOX = "white-box"
 SIZES = ("mean Linf", "mean RMS", "mean L2")
 
 
@@ -86,6 +87,16 @@ class Block:
     more: dict[str, Grid]
     parts: tuple[Grid, ...] = ()
     comparison: Grid | None = None
+
+
+def is_white_box(way: str) -> bool:
+    """Whether a way of hiding follows detectors in full.
+
+    Example:
+        >>> is_white_box("white-box KD, selective"), is_white_box("with")
+        (True, False)
+    """
+    return way.startswith(f"{WHITE_BOX} ")
 
 
 def budget(eps: str) -> float:
@@ -242,7 +253,7 @@ def _block(table: Sequence[Row], scope: Scope) -> Block:
 
 def _comparison(table: Sequence[Row], scope: Scope) -> Grid | None:
     ways = unique(r.hfc for r in table if r.attack and r.hfc and _belongs(r, scope))
-    ways = tuple(way for way in ways if not way.startswith("white-box "))
+    ways = tuple(way for way in ways if not is_white_box(way))
     if len(ways) < 3:
         return None
     measured = [("", SUCCESS), *((name, m) for name in detectors_of(table, scope) for m in ("AUC", "TPR@90"))]

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from medaegis.report._read import Row
 from medaegis.report._tables import (
+    WHITE_BOX,
     Cell,
     Column,
     Grid,
@@ -15,24 +16,14 @@ from medaegis.report._tables import (
     cell,
     detectors_of,
     interval,
+    is_white_box,
     lookup,
     number,
     unique,
 )
 
-WHITE_BOX = "white-box"
 METRIC = "undetected"
 PAIR = ("without", "with")
-
-
-def is_white_box(way: str) -> bool:
-    """Whether a way of hiding follows detectors in full.
-
-    Example:
-        >>> is_white_box("white-box KD, selective"), is_white_box("with")
-        (True, False)
-    """
-    return way.startswith(f"{WHITE_BOX} ")
 
 
 def follows(way: str, detector: str) -> bool:
