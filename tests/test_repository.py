@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-FORBIDDEN = [r"pypi\.org", r"pythonhosted", r"download\.pytorch", r"--(extra-)?index-url", r"/work/main", r"/root/"]
+FORBIDDEN = [r"pypi\.org", r"pythonhosted", r"download\.pytorch", r"--(extra-)?index-url", r"/work/", r"/root/"]
 
 
 def tracked() -> list[Path]:

@@ -7,6 +7,7 @@ the middle comes out as it is.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -15,8 +16,9 @@ from PIL import Image
 from safetensors.torch import save_file
 from torch import nn
 
-from medaegis import load_dataset
+from medaegis import Dataset, load_dataset
 from medaegis.detect import extract
+from medaegis.models import load_factory
 
 SIDE, SIZE = 35, 32  # 35 = round(32 * 280 / 256)
 NET = '''
@@ -95,3 +97,43 @@ def save_weights(network: nn.Module, path: Path) -> Path:
     """The state dict as safetensors."""
     save_file(network.state_dict(), path)
     return path
+
+
+def blank() -> nn.Module:
+    """The network of `NET`, not trained."""
+    space: dict[str, Any] = {}
+    exec(NET, space)
+    return space["blank"]()
+
+
+class Start(NamedTuple):
+    """What every test of a command starts from: the network `MODULE:blank`, trained, and images that it has not seen.
+
+    Attributes:
+        module: name of an importable module of networks, while the test's path has its folder.
+        train: folder of the training images.
+        network: trained on them.
+        weights: its file.
+        new: other images.
+    """
+
+    module: str
+    train: Path
+    network: nn.Module
+    weights: Path
+    new: Dataset
+
+
+def write_module(root: Path, module: str) -> str:
+    """Write the networks as an importable module; the path must have `root`."""
+    (root / f"{module}.py").write_text(NET)
+    return module
+
+
+def start(root: Path, module: str, *, train: int, new: int) -> Start:
+    """Write `train` and `new` images and the trained network's weights; the path must have `root`."""
+    write_module(root, module)
+    folder = write_folder(root / "train", train, 0)
+    network = trained(load_factory(f"{module}:blank"), folder).eval()
+    weights = save_weights(network, root / "striped.safetensors")
+    return Start(module, folder, network, weights, load_dataset(write_folder(root / "new", new, 1), size=SIZE))

@@ -40,26 +40,21 @@ class World(NamedTuple):
 @pytest.fixture
 def nets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """The name of an importable module of networks."""
-    (tmp_path / "guarded_nets.py").write_text(striped.NET)
     monkeypatch.syspath_prepend(str(tmp_path))
-    return "guarded_nets"
+    return striped.write_module(tmp_path, "guarded_nets")
 
 
 @pytest.fixture(scope="session")
 def world(tmp_path_factory: pytest.TempPathFactory) -> World:
     """A network, its images and its guard, fitted once for all tests."""
     root = tmp_path_factory.mktemp("guarded")
-    (root / "guarded_nets.py").write_text(striped.NET)
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(str(root))
-        train = striped.write_folder(root / "train", 120, 0)
-        network = striped.trained(load_factory("guarded_nets:blank"), train).eval()
-        weights = striped.save_weights(network, root / "striped.safetensors")
-        data = load_dataset(striped.write_folder(root / "new", 30, 1), size=striped.SIZE)
-        clean = striped.write_images(root / "clean", data.tensor())
-        code, output = fit("guarded_nets", train, weights, root / "fitted")
+        begun = striped.start(root, "guarded_nets", train=120, new=30)
+        clean = striped.write_images(root / "clean", begun.new.tensor())
+        code, output = fit(begun.module, begun.train, begun.weights, root / "fitted")
     assert code == 0, output
-    return World(train, weights, clean, root / "fitted", output)
+    return World(begun.train, begun.weights, clean, root / "fitted", output)
 
 
 def fit(nets: str, data: Path, weights: Path, out: Path, *more: str, model: str = "blank") -> tuple[int, str]:
