@@ -219,7 +219,7 @@ def test_cushions_by_name() -> None:
     assert named_cushion("jpeg") == JPEG(80)
     assert named_cushion("bits:4+jpeg:70") == Chain((BitDepth(4), JPEG(70)))
     with pytest.raises(InputError, match="`cushion` of aegis fit"):
-        named_cushion("")
+        named_cushion("", "aegis fit")
 
 
 def test_training_by_name() -> None:

@@ -1,7 +1,7 @@
 """Experiments: stages whose results are kept, recipes that plan them, and the runner."""
 
 from medaegis.experiment._aegis_check import Checked, run_aegis_check
-from medaegis.experiment._aegis_plan import AegisSettings, aegis_plan, named_cushion
+from medaegis.experiment._aegis_plan import AegisSettings, aegis_plan
 from medaegis.experiment._aegis_run import GuardFitted, run_aegis_fit
 from medaegis.experiment._attack_run import AttackSettings, attack_plan, run_attack_command
 from medaegis.experiment._content import Content, Row
@@ -14,6 +14,7 @@ from medaegis.experiment._detect_score import Scored, run_detect_score
 from medaegis.experiment._direction import DirectionSettings, Pair, direction_plan
 from medaegis.experiment._hiding import HidingSettings, hiding_plan
 from medaegis.experiment._lesions import LesionSettings, lesion_plan
+from medaegis.experiment._named_cushion import named_cushion
 from medaegis.experiment._recipe import Plan, Recipe, Settings, find_recipe, find_recipes, parse_changes
 from medaegis.experiment._run import Finished, run_recipe
 from medaegis.experiment._seeds import SeedsSettings, seeds_plan

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from typing import Any, Literal
 
@@ -11,33 +10,17 @@ import torch
 from pydantic import Field
 from torch import nn
 
-from medaegis._errors import InputError, require
+from medaegis._errors import InputError
 from medaegis.attack import parse_fraction
 from medaegis.data._geometry import make_frame
-from medaegis.defend import (
-    JPEG,
-    Aegis,
-    BitDepth,
-    Chain,
-    Cushion,
-    ShieldSettings,
-    TapPlan,
-    TotalVariation,
-    cushion_from_json,
-    tap_plan,
-)
+from medaegis.defend import Aegis, ShieldSettings, TapPlan, cushion_from_json, tap_plan
 from medaegis.experiment._context import Context
 from medaegis.experiment._facts import data_facts
+from medaegis.experiment._named_cushion import named_cushion
 from medaegis.experiment._network_settings import Budget, Names
 from medaegis.experiment._own_settings import OwnSettings, clean_pass
 from medaegis.experiment._stage import Result, Stage, unkeyed
 from medaegis.experiment._stages_own import CleanPass
-
-_CUSHIONS: dict[str, Callable[[str], Cushion]] = {
-    "jpeg": lambda text: JPEG(int(text or 80)),
-    "bits": lambda text: BitDepth(int(text or 3)),
-    "tv": lambda text: TotalVariation(float(text or 0.03)),
-}
 
 
 class AegisSettings(OwnSettings):
@@ -74,34 +57,6 @@ class AegisSettings(OwnSettings):
             given[name] = None if text is None else float(parse_fraction(text, "aegis fit"))
         found = replace(base, **{name: value for name, value in given.items() if value is not None})
         return found if self.growing else replace(found, growing=min(found.growing, found.epochs))
-
-
-def named_cushion(text: str) -> Cushion | None:
-    """A Cushion from its name on the command line.
-
-    Raises:
-        InputError: there is none of that name, or its setting is out of range.
-
-    Example:
-        >>> named_cushion("bits:3+jpeg:70")
-        Chain(parts=(BitDepth(drop=3), JPEG(quality=70, subsampling='4:2:0')))
-        >>> named_cushion("none") is None
-        True
-    """
-    if text == "none":
-        return None
-    rule = "jpeg:QUALITY, bits:DROP or tv:WEIGHT, joined by +, or none"
-    parts: list[Cushion] = []
-    for part in text.split("+"):
-        kind, _, setting = part.strip().partition(":")
-        require(kind in _CUSHIONS, "cushion", "aegis fit", rule, text)
-        try:
-            parts.append(_CUSHIONS[kind](setting))
-        except InputError:
-            raise
-        except ValueError:
-            raise InputError(f"`cushion` of aegis fit must be {rule}, got {text!r}.") from None
-    return parts[0] if len(parts) == 1 else Chain(tuple(parts))
 
 
 @dataclass(frozen=True)
@@ -185,7 +140,7 @@ def aegis_plan(settings: AegisSettings) -> AegisPlan:
         >>> plan.taps.names
         ('stages.0.relu#2', 'stages.1.relu#2', 'stages.3.relu#2')
     """
-    cushion, training = named_cushion(settings.cushion), settings.shield_settings()
+    cushion, training = named_cushion(settings.cushion, "aegis fit"), settings.shield_settings()
     clean, network = clean_pass(settings)
     taps = _taps(network, settings)
     told = json.dumps(None if cushion is None else cushion.to_json())
