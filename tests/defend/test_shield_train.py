@@ -135,7 +135,8 @@ class Killed(BaseException):
 @pytest.mark.parametrize("kill_at", [3, 9, 14])
 def test_resumes_bit_for_bit_after_a_kill(tmp_path, kill_at) -> None:
     """Of 20 cases 16 are learned from: 3 reads before the first epoch, then 2 to learn and 2 to validate in each."""
-    whole, (x, y), calls = train(), toy_images(20, 1), [0]
+    settings = replace(QUICK, flip=True, shift=0.1, average=0.9)
+    whole, (x, y), calls = train(settings=settings), toy_images(20, 1), [0]
 
     def images(index: Tensor) -> Tensor:
         calls[0] += 1
@@ -144,10 +145,39 @@ def test_resumes_bit_for_bit_after_a_kill(tmp_path, kill_at) -> None:
         return x[index]
 
     with pytest.raises(Killed):
-        train_shields(network(), Cases(images, y), settings=QUICK, seed=3, checkpoint=tmp_path)
+        train_shields(network(), Cases(images, y), settings=settings, seed=3, checkpoint=tmp_path)
     assert (tmp_path / "checkpoint.pt").is_file() == (kill_at > 7)
-    assert_equal(train(checkpoint=tmp_path), whole)
-    assert_equal(train(checkpoint=tmp_path), whole)  # nothing left to do
+    assert_equal(train(settings=settings, checkpoint=tmp_path), whole)
+    assert_equal(train(settings=settings, checkpoint=tmp_path), whole)  # nothing left to do
+
+
+def test_the_running_mean_is_kept_in_place_of_the_weights() -> None:
+    """A mean that forgets at once is the weights themselves; one that remembers stays nearer to the start."""
+    at_once, plain = train(settings=replace(QUICK, average=1e-9)), train()
+    one, other = at_once.shields.state_dict(), plain.shields.state_dict()
+    assert all(torch.allclose(value, other[key], atol=1e-6) for key, value in one.items())
+    start = Shields(plain.shields.plan, 2, width=QUICK.width, seed=3).state_dict()
+    slow = train(settings=replace(QUICK, average=0.99)).shields.state_dict()
+    names = [key for key in start if key.endswith("weight")]
+    far = [sum(float((kept[key] - start[key]).square().sum()) for key in names) for kept in (other, slow)]
+    assert far[1] < 0.5 * far[0]
+
+
+def test_training_images_are_moved_and_validation_is_not() -> None:
+    moved = train(settings=replace(QUICK, flip=True, shift=0.2, epochs=1))
+    plain = train(settings=replace(QUICK, epochs=1))
+    assert moved.history != plain.history
+    assert torch.equal(moved.validation, plain.validation)
+
+
+def test_few_validation_cases_come_from_the_classes_in_turn() -> None:
+    labels = toy_images(60, 1)[1]
+    few = train(settings=replace(QUICK, epochs=1, validation_cases=6), n=60)
+    assert labels[few.validation].tolist().count(0) == 3
+    assert len(few.validation) == 6
+    every = train(settings=replace(QUICK, epochs=1), n=60)
+    assert set(few.validation.tolist()) <= set(every.validation.tolist())
+    assert torch.equal(few.train, every.train)
 
 
 def test_another_classifier_or_seed_starts_anew(tmp_path) -> None:

@@ -284,7 +284,7 @@ def generator() -> torch.Generator:
 
 def test_shift_moves_and_repeats_the_edge() -> None:
     x = torch.arange(10.0).expand(64, 1, 10, 10)
-    moved = augment(x, TrainSettings(flip=False, shift=0.2), generator())
+    moved = augment(x, flip=False, shift=0.2, generator=generator())
     allowed = {tuple((torch.arange(10) + by).clamp(0, 9).tolist()) for by in range(-2, 3)}
     assert {tuple(row.tolist()) for row in moved[:, 0, 5]} == allowed
     assert all((case[0] == case[0, 0]).all() for case in moved)
@@ -292,7 +292,7 @@ def test_shift_moves_and_repeats_the_edge() -> None:
 
 def test_flip_mirrors_left_and_right_only() -> None:
     x = torch.rand(64, 2, 4, 5)
-    moved = augment(x, TrainSettings(shift=0), generator())
+    moved = augment(x, flip=True, shift=0, generator=generator())
     mirrored = [torch.equal(a, b.flip(-1)) for a, b in zip(moved, x, strict=True)]
     same = [torch.equal(a, b) for a, b in zip(moved, x, strict=True)]
     assert all(a != b for a, b in zip(mirrored, same, strict=True))
@@ -301,5 +301,5 @@ def test_flip_mirrors_left_and_right_only() -> None:
 
 def test_no_augmentation_gives_the_images() -> None:
     x = torch.rand(3, 1, 4, 5, 6)
-    assert augment(x, TrainSettings(flip=False, shift=0), generator()) is x
-    assert augment(x, TrainSettings(shift=0.5), generator()).shape == x.shape
+    assert augment(x, flip=False, shift=0, generator=generator()) is x
+    assert augment(x, flip=True, shift=0.5, generator=generator()).shape == x.shape

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 from torch.nn.functional import softplus
+from torch.optim.swa_utils import AveragedModel
 
 from medaegis._errors import NumericsError
 from medaegis._types import Images, Labels
@@ -16,7 +17,7 @@ from medaegis.attack import Attack, run_attack
 from medaegis.defend._shield_settings import ShieldSettings
 from medaegis.defend._shield_system import Shielded
 from medaegis.measure import auc
-from medaegis.models import Cases
+from medaegis.models import Cases, augment
 
 CHANCE = math.log(2)
 """Either half of the loss for a Shield that gives every case the logit 0."""
@@ -32,6 +33,7 @@ class ShieldBench(NamedTuple):
         settings: how.
         train: positions to learn from.
         validation: positions held out.
+        mean: the running mean of the Shields' weights, or None.
     """
 
     system: Shielded
@@ -40,6 +42,7 @@ class ShieldBench(NamedTuple):
     settings: ShieldSettings
     train: Tensor
     validation: Tensor
+    mean: AveragedModel | None = None
 
     def images(self, index: Tensor) -> Images:
         """Clean images on the system's device."""
@@ -104,7 +107,7 @@ def learn(
     seen: list[_Seen] = []
     for index in order.split(bench.settings.batch_size):
         attack = _drawn(bench.settings, eps, generator)
-        batch = _attacked(bench, index, attack, generator)
+        batch = _attacked(bench, index, attack, generator, learning=True)
         loss = _weighted(batch, weights)
         if not math.isfinite(loss.item()):
             raise NumericsError(
@@ -114,6 +117,8 @@ def learn(
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         optimiser.step()
+        if bench.mean is not None:
+            bench.mean.update_parameters(bench.system.shields)
         seen.append(_Seen(*(part.detach() for part in batch)))
         advance(len(index))
     return _summary(_joined(seen), bench.system.shields.classes, eps)
@@ -142,9 +147,13 @@ def _drawn(settings: ShieldSettings, eps: float, generator: torch.Generator) -> 
     return chosen.at(eps * (chosen.smallest + (1 - chosen.smallest) * share))
 
 
-def _attacked(bench: ShieldBench, index: Tensor, attack: Attack, generator: torch.Generator) -> _Seen:
+def _attacked(
+    bench: ShieldBench, index: Tensor, attack: Attack, generator: torch.Generator, *, learning: bool = False
+) -> _Seen:
     """Clean and attacked logits of a batch; each case's target is any other class."""
     shields, x, y = bench.system.shields, bench.images(index), bench.classes(index)
+    if learning:
+        x = augment(x, flip=bench.settings.flip, shift=bench.settings.shift, generator=generator)
     shift = torch.randint(1, shields.classes, (len(index),), generator=generator).to(y.device)
     target = (y + shift) % shields.classes
     made = run_attack(attack, bench.system, x, y, target=target, generator=generator, batch_size=len(x)).x

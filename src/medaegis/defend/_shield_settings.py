@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
 from medaegis._errors import is_a, is_int, is_number, require
 from medaegis.attack import AdamStep, Attack, LowResolution, SignStep, Tanh, pgd
 from medaegis.defend._shield_system import shield_logit
 
 Move = Literal["sign", "adam"]
+
+
+def _late(default: Any) -> Any:
+    """A setting that came later: while it has its default, the keys of stored results are as they were."""
+    return field(default=default, metadata={"late": True})
 
 
 @dataclass(frozen=True)
@@ -82,6 +87,11 @@ class ShieldSettings:
         stop_after: epochs at the full budget without a better validation before training stops.
         stuck_after: epochs in a row with a Shield's loss at chance before a warning.
         width: channels of each Shield at the first tap.
+        flip: mirror each training image left-right with probability 1/2.
+        shift: largest shift of a training image along each axis, as a share of its smallest side, in [0, 0.5].
+        average: decay of a running mean of the weights, in [0, 1), which is then what is validated and kept; 0 for
+            the weights themselves.
+        validation_cases: most held-out cases, from the classes in turn; None for all.
 
     Raises:
         InputError: a setting is out of range.
@@ -106,6 +116,10 @@ class ShieldSettings:
     stop_after: int = 8
     stuck_after: int = 3
     width: int = 10
+    flip: bool = _late(False)
+    shift: float = _late(0.0)
+    average: float = _late(0.0)
+    validation_cases: int | None = _late(None)
 
     def __post_init__(self) -> None:
         owner = "ShieldSettings"
@@ -124,6 +138,10 @@ class ShieldSettings:
         require(is_number(rate) and rate > 0, "learning_rate", owner, "a number > 0", rate)
         require(is_number(decay) and decay >= 0, "weight_decay", owner, "a number >= 0", decay)
         require(is_number(share) and 0 < share < 1, "validation_share", owner, "a share in (0, 1)", share)
+        shift, most = self.shift, self.validation_cases
+        require(is_number(shift) and 0 <= shift <= 0.5, "shift", owner, "a share in [0, 0.5]", shift)
+        require(is_number(self.average) and 0 <= self.average < 1, "average", owner, "in [0, 1)", self.average)
+        require(most is None or (is_int(most) and most >= 2), "validation_cases", owner, "an int >= 2, or None", most)
 
     @staticmethod
     def paper() -> ShieldSettings:

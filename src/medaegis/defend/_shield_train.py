@@ -7,10 +7,11 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from medaegis._errors import DataError, require
 from medaegis._progress import progress_bar
@@ -31,7 +32,7 @@ class TrainedShields(NamedTuple):
     """What training gives.
 
     Attributes:
-        shields: with the weights of the best validation, on the classifier's device.
+        shields: with the weights (or their running mean) of the best validation, on the classifier's device.
         history: one dictionary an epoch: `epoch` from 1, `eps`, `clean_loss`, `adversarial_loss` (each log 2 at
             chance), `attack_success` (share of training attacks whose logit ends above 0), `validation_loss`,
             `validation_auc` (the worst over Shields and training attacks, at the full budget), and `loss_y` of each
@@ -106,7 +107,7 @@ def train_shields(
     parts = _split(cases, groups, classes, settings, seed)
     with frozen(classifier), torch.enable_grad(), repeatable():
         session = _Session(classifier, preprocess, first, chosen, classes, settings, seed)
-        bench = ShieldBench(session.system, session.layout, cases, settings, *parts)
+        bench = ShieldBench(session.system, session.layout, cases, settings, *parts, mean=session.mean)
         session.start(bench, checkpoint, origin=_origin(classifier, cases, groups, chosen, settings, seed))
         bar = progress_bar(settings.epochs * len(bench.train), "Shields", unit="image", show=progress)
         with bar as advance:
@@ -137,6 +138,9 @@ class _Session:
         self.shields = Shields(plan, classes, width=settings.width, seed=seed).to(device)
         self.system = Shielded(fast.model, self.shields, preprocess)
         self.settings, self.seed, self.origin = settings, seed, ""
+        self.mean: AveragedModel | None = None
+        if settings.average > 0:
+            self.mean = AveragedModel(self.shields, multi_avg_fn=get_ema_multi_avg_fn(settings.average))
         self.optimiser = torch.optim.Adam(
             self.shields.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
         )
@@ -152,13 +156,15 @@ class _Session:
         if not self._resume(folder):
             few = bench.train[torch.linspace(0, len(bench.train) - 1, min(len(bench.train), _STATISTICS_CASES)).long()]
             self.shields.standardise(bench.maps(index) for index in few.split(self.settings.batch_size))
+            if self.mean is not None:
+                self.mean.module.load_state_dict(self.shields.state_dict())
             self.best = self._weights()
 
     def run_epoch(self, bench: ShieldBench, advance: Callable[[int], None]) -> None:
         """Learn, validate, keep the best weights, extend the history."""
         generator = torch.Generator().manual_seed(self.seed * 100_003 + self.epoch)
         found = learn(bench, self.optimiser, self.settings.budget(self.epoch), generator, advance)
-        scores = validate(bench, self.seed)
+        scores = validate(bench._replace(system=self._judged(bench.system)), self.seed)
         rank = (scores["validation_auc"], -scores["validation_loss"])
         self.stale += 1 if self.settings.full(self.epoch) else 0
         if rank > self.best_rank:
@@ -172,13 +178,22 @@ class _Session:
         figures = {"clean_loss": found.clean, "adversarial_loss": found.adversarial, "attack_success": found.success}
         return {"epoch": self.epoch, "eps": found.eps, **figures, **scores, **by_class}
 
+    def _judged(self, system: Shielded) -> Shielded:
+        """The system with the weights that are validated and kept."""
+        return Shielded(system.classifier, self._kept(), system.preprocess)
+
+    def _kept(self) -> Shields:
+        return self.shields if self.mean is None else cast(Shields, self.mean.module)
+
     def _weights(self) -> dict[str, Tensor]:
-        return {key: value.detach().cpu().clone() for key, value in self.shields.state_dict().items()}
+        return {key: value.detach().cpu().clone() for key, value in self._kept().state_dict().items()}
 
     def save(self, folder: Path | None) -> None:
         """Write the checkpoint."""
         progress = [self.epoch, self.stale, self.best_rank, self.history, self.stuck.epochs]
         state = {"shields": self.shields.state_dict(), "optimiser": self.optimiser.state_dict(), "best": self.best}
+        if self.mean is not None:
+            state["mean"] = self.mean.state_dict()
         write_checkpoint(folder, {**state, "progress": json.dumps(progress), "origin": self.origin})
 
     def _resume(self, folder: Path | None) -> bool:
@@ -189,6 +204,8 @@ class _Session:
         self.best_rank, self.stuck, self.best = (best_rank[0], best_rank[1]), Stuck(stuck), state["best"]
         self.shields.load_state_dict(state["shields"])
         self.optimiser.load_state_dict(state["optimiser"])
+        if self.mean is not None:
+            self.mean.load_state_dict(state["mean"])
         return True
 
 
@@ -222,7 +239,17 @@ def _split(
     names = [str(i) for i in range(len(labels))] if groups is None else groups
     share = 1 - settings.validation_share
     parts = split_adversarial(range(len(labels)), labels.numpy(), names, train_share=share, seed=seed)
-    return torch.from_numpy(parts.train), torch.from_numpy(parts.test)
+    return torch.from_numpy(parts.train), _few(torch.from_numpy(parts.test), labels, settings.validation_cases)
+
+
+def _few(index: Tensor, labels: Tensor, most: int | None) -> Tensor:
+    """At most so many of these positions, from the classes in turn."""
+    if most is None or most >= len(index):
+        return index
+    own = labels[index]
+    turn = torch.stack([(own == c).cumsum(dim=0) for c in range(int(own.max()) + 1)], dim=1)
+    order = turn.gather(1, own.long()[:, None])[:, 0].argsort(stable=True)
+    return index[order[:most].sort().values]
 
 
 def _origin(

@@ -5,7 +5,7 @@ from medaegis.models._frozen import frozen, ieee_float32, repeatable, seeded
 from medaegis.models._hash import network_hash
 from medaegis.models._speed import Accelerated, accelerate
 from medaegis.models._taps import PENULTIMATE, Taps, channel_means
-from medaegis.models._train import Cases, Trained, TrainSettings, train_classifier
+from medaegis.models._train import Cases, Trained, TrainSettings, augment, train_classifier
 from medaegis.models._weights import find_weights
 from medaegis.models._zoo import Built, LoadReport, Normalised, build_model, load_factory, load_partial, read_state
 
@@ -20,6 +20,7 @@ __all__ = [
     "TrainSettings",
     "Trained",
     "accelerate",
+    "augment",
     "build_model",
     "channel_means",
     "find_weights",

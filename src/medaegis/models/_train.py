@@ -175,7 +175,8 @@ class _Session:
         self.model.train()
         total, order = 0.0, torch.randperm(len(train.labels), generator=generator)
         for index in _batches(order, self.settings.batch_size):
-            x = augment(train.images(index), self.settings, generator)
+            x = train.images(index)
+            x = augment(x, flip=self.settings.flip, shift=self.settings.shift, generator=generator)
             loss = functional.cross_entropy(self.model(x), train.labels[index], weight=self.weights)
             self._check_loss(loss.item(), "training")
             self.optimiser.zero_grad(set_to_none=True)
@@ -230,17 +231,23 @@ class _Session:
         self.best = state["best"]
 
 
-def augment(x: Images, settings: TrainSettings, generator: torch.Generator) -> Images:
+def augment(x: Images, *, flip: bool, shift: float, generator: torch.Generator) -> Images:
     """Random mirror images and shifts (edges repeated), drawn for each case.
 
+    Args:
+        x: images (n, c, *space).
+        flip: mirror each left-right with probability 1/2.
+        shift: largest shift along each axis, as a share of the smallest side.
+        generator: of all draws, on the CPU.
+
     Example:
-        >>> augment(torch.zeros(2, 1, 8, 8), TrainSettings(), torch.Generator()).shape
+        >>> augment(torch.zeros(2, 1, 8, 8), flip=True, shift=0.1, generator=torch.Generator()).shape
         torch.Size([2, 1, 8, 8])
     """
-    if settings.flip:
+    if flip:
         mirrored = (torch.rand(len(x), generator=generator) < 0.5).to(x.device)
         x = torch.where(mirrored.reshape(-1, *(1,) * (x.dim() - 1)), x.flip(-1), x)
-    reach = int(settings.shift * min(x.shape[2:]))
+    reach = int(shift * min(x.shape[2:]))
     if reach == 0:
         return x
     for axis in range(2, x.dim()):
