@@ -48,7 +48,7 @@ def test_each_varied_attack_raises_the_logit_inside_its_budget(place) -> None:
 def test_the_varied_attacks_differ() -> None:
     attacks = [attack.at(8 / 256) for attack in ShieldSettings.varied().attacks]
     assert {type(attack.space) for attack in attacks} >= {Tanh, LowResolution}
-    assert len({attack.steps for attack in attacks}) >= 3
+    assert {chart.space.factor for chart in attacks if isinstance(chart.space, LowResolution)} == {2, 4, 8}
     assert len(set(attacks)) == len(attacks)
 
 
@@ -72,6 +72,7 @@ def test_errors_of_attacks(name, value) -> None:
     [
         *(("attacks", ()), ("attacks", ("pgd",)), ("epochs", 0), ("growing", 0), ("first_eps", 0), ("last_eps", 16)),
         *(("batch_size", 0), ("learning_rate", 0), ("weight_decay", -1), ("validation_share", 1), ("width", 1)),
+        *(("shift", 0.6), ("average", 1.0), ("validation_cases", 1)),
     ],
 )
 def test_errors_of_settings(name, value) -> None:

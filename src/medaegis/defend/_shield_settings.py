@@ -150,18 +150,33 @@ class ShieldSettings:
 
     @staticmethod
     def varied() -> ShieldSettings:
-        """Training against strong and varied attacks, at the paper's budgets.
+        """Training against many kinds of attack with few steps each, so that there are many updates.
 
-        Coarse and fine sign steps, Adam on tanh, and Adam and sign steps on perturbations of 1/2 and 1/4 of the
-        resolution, with random budgets and starts.
+        Long and short sign steps, Adam on tanh, and both on perturbations of 1/2, 1/4 and 1/8 of the resolution; some
+        at random budgets. Small batches, moved and mirrored images, and a running mean of the weights. The budget
+        stops at 8/256: trained up to 16/256, a Shield learns less about the small budgets that matter most.
         """
-        adam = TrainingAttack(steps=20, move="adam", path=8.0)
-        coarse = TrainingAttack(steps=20, move="adam", factor=2.0, path=3.0, smallest=0.25)
         return ShieldSettings(
             attacks=(
-                *(TrainingAttack(steps=6, smallest=0.25), TrainingAttack(steps=30), adam, coarse),
-                TrainingAttack(steps=10, factor=4.0, smallest=0.25),
-            )
+                TrainingAttack(steps=4, smallest=0.1, path=1.2),
+                TrainingAttack(steps=4, path=3.0),
+                TrainingAttack(steps=4, move="adam", path=4.0),
+                TrainingAttack(steps=4, smallest=0.1, move="adam", path=8.0),
+                TrainingAttack(steps=4, move="adam", factor=2.0, path=2.5),
+                TrainingAttack(steps=4, smallest=0.1, factor=2.0, path=2.5),
+                TrainingAttack(steps=4, factor=4.0, path=2.5),
+                TrainingAttack(steps=4, move="adam", factor=8.0, path=2.5),
+            ),
+            last_eps=8 / 256,
+            growing=9,
+            batch_size=16,
+            learning_rate=2e-3,
+            weight_decay=1e-3,
+            stop_after=16,
+            flip=True,
+            shift=0.05,
+            average=0.99,
+            validation_cases=48,
         )
 
     def budget(self, epoch: int) -> float:
