@@ -7,6 +7,7 @@ from medaegis.experiment._attack_run import AttackSettings, attack_plan, run_att
 from medaegis.experiment._content import Content, Row
 from medaegis.experiment._context import Context
 from medaegis.experiment._curves import CurveSettings, curve_plan
+from medaegis.experiment._cushions import CushionsSettings, cushions_plan
 from medaegis.experiment._detect_files import DetectorSet, load_detectors
 from medaegis.experiment._detect_plan import DetectSettings, detect_plan
 from medaegis.experiment._detect_run import DetectorsFitted, run_detect_fit
@@ -29,6 +30,7 @@ __all__ = [
     "Content",
     "Context",
     "CurveSettings",
+    "CushionsSettings",
     "DetectSettings",
     "DetectorSet",
     "DetectorsFitted",
@@ -52,6 +54,7 @@ __all__ = [
     "aegis_plan",
     "attack_plan",
     "curve_plan",
+    "cushions_plan",
     "detect_plan",
     "direction_plan",
     "find_recipe",
