@@ -167,6 +167,9 @@ def hiding_plan(
     for name, values in (("eps", settings.eps), ("attack", settings.attack), ("components", settings.components)):
         require(len(set(values)) == len(values) > 0, name, "recipe", "different values", values)
     require(len(set(settings.hiding)) == len(settings.hiding), "hiding", "recipe", "different values", settings.hiding)
+    bare = settings.cushion == "none" or not settings.reference
+    fix = "Its input step leaves [0, 1], where no Cushion is defined."
+    require(bare, "reference", "recipe", "left out behind a Cushion, as the released code has none", "hfc-2021", fix)
     classifier = behind(named_cushion(settings.cushion), classifier_stage(settings))
     features = TrainFeatures(classifier)
     detectors = parse_detectors(settings.detectors, settings.bandwidth)
