@@ -8,8 +8,8 @@ from medaegis_recipes.detectors import PROTOCOL
 from medaegis_recipes.hiding import TINY
 
 DIFFERS = (
-    "ResNet-18 at 128 px, where the paper has ResNet-50; IDRiD (507) and 1,103 chest X-rays, split by patient, where it "
-    "has APTOS 2019 (3,663). The paper gives no such table of chest X-rays.",
+    "ResNet-18 at 128 px, where the paper has ResNet-50; IDRiD (507) and 1,103 chest X-rays, split by patient, where "
+    "the paper has APTOS 2019 (3,663) and no such table of chest X-rays.",
     "40 steps of 2 eps / 40, of PGD and CW from a random start, where the paper has 100, all from a random start.",
     "KD, MAHA and LID average their scores over all activations, DNN sums its logits, as in the paper (section 4.1).",
     "DNN learns from the attack that it is tested on, without HFC; the paper does not say what from.",

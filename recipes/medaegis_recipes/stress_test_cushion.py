@@ -8,6 +8,10 @@ from medaegis_recipes._published import published
 BLOCKS = {"1st": "1.0", "4th": "2.0", "10th": "3.2", "15th": "4.1", "penultimate": "4.2"}  # of ResNet-50, from 1 to 16
 LAYERS = {told: f"network.layer{block}.relu#3" for told, block in BLOCKS.items()}
 TO_NONE = "change ratio to no Cushion"
+TINY = {
+    "sets": ("phantom-chest", "phantom-fundus"), "cases": 60, "size": 32, "epochs": 3, "images": 6, "steps": 3,
+    "model": "small-resnet", "weights": None, "cushions": ("none", "jpeg:70", "bits:3"),
+}  # fmt: skip
 
 
 def figures() -> dict[Published, float]:
@@ -48,9 +52,6 @@ recipe = Recipe(
             "bit depth, total variation or chest X-rays in this table. Fundoscopy is IDRiD (507 images).",
         ),
     ),
-    tiny={
-        "sets": ("phantom-chest", "phantom-fundus"), "cases": 60, "size": 32, "epochs": 3, "images": 6, "steps": 3,
-        "model": "small-resnet", "weights": None, "cushions": ("none", "jpeg:70", "bits:3"),
-    },  # fmt: skip
+    tiny=TINY,
     paper="Aegis Table 1",
 )

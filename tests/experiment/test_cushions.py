@@ -87,9 +87,8 @@ def test_without_a_cushion_every_stage_is_what_it_was() -> None:
 
 
 def test_the_identity_leaves_the_stress_test_as_it_is(tmp_path: Path, idle: None) -> None:
-    settings = StressSettings(
-        **SMALL, sets=("phantom-chest",), cases=60, epochs=2, images=5, eps=("4/256",), steps=3, cushions=("none", "jpeg:80")
-    )  # fmt: skip
+    few = {"cases": 60, "epochs": 2, "images": 5, "eps": ("4/256",), "steps": 3}
+    settings = StressSettings(**SMALL, **few, sets=("phantom-chest",), cushions=("none", "jpeg:80"))
     content = collected(stress_plan(settings), tmp_path)
     first, second = (values(content, model) for model in ("small-resnet", "small-resnet behind Identity()"))
     assert len(first) == 2 + 5 * 2 * 5
@@ -102,9 +101,8 @@ def test_the_identity_leaves_the_stress_test_as_it_is(tmp_path: Path, idle: None
 
 
 def test_the_identity_leaves_the_hiding_experiment_as_it_is(tmp_path: Path, idle: None) -> None:
-    settings = CushionsSettings(
-        **(PHANTOM | TRAINED | {"size": 48}), eps="16/256", steps=3, components=2, checks=0, detectors=("KD@relu", "DNN")
-    )  # fmt: skip
+    few = PHANTOM | TRAINED | {"size": 48, "steps": 3, "checks": 0}
+    settings = CushionsSettings(**few, eps="16/256", components=2, detectors=("KD@relu", "DNN"))
     content = collected(cushions_plan(settings, dataset="d"), tmp_path)
     first, second = (values(content, model) for model in ("small-resnet", "small-resnet behind Identity()"))
     assert len(first) == 2 + 2 * (1 + 2 * 7)
@@ -124,12 +122,15 @@ def test_everything_of_the_experiment_stands_behind_the_cushion() -> None:
     assert plan.cases.classifier == plan.variants[1].scores.features.classifier == plan.classifier
 
 
-def test_a_cushioned_classifier_is_another_stage_once_its_training_is(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_cushioned_classifier_is_found_again_and_is_no_other() -> None:
     one = behind(BitDepth(3), hiding_plan(HidingSettings(**PHANTOM), dataset="d").classifier)
-    keys = {one.key, behind(BitDepth(4), one.base).key, behind(BitDepth(3), one.base, "identity").key}  # pyright: ignore[reportAttributeAccessIssue]
-    assert len(keys) == 3
-    monkeypatch.setattr(Classifier, "version", 99)
-    assert one.key not in keys
+    assert one.key == "37defadc9c195635fbcdcccf"  # of the commit that brought it
+    assert isinstance(one, Cushioned)
+    assert (
+        len({one.key, one.base.key, behind(BitDepth(4), one.base).key, behind(BitDepth(3), one.base, "identity").key})
+        == 4
+    )
+    assert one.version - Classifier.version == -1  # raise it with the classifier's
 
 
 def test_names_of_layers_and_models_tell_the_cushion_once() -> None:
@@ -170,7 +171,9 @@ def test_kd_reads_every_activation_where_it_is_told_to() -> None:
     labels = torch.arange(40) % 2
     alone, every = parse_detectors(("KD",), 1.0)[0].build(), DetectorChoice.parse("KD@relu", bandwidth=1.0).build()
     scores = {name: type(alone)(1.0).fit(z, labels).score(z, labels) for name, z in features.items()}
-    assert torch.equal(alone.fit(alone.pick(features), labels).score(features[PENULTIMATE], labels), scores[PENULTIMATE])
+    assert torch.equal(
+        alone.fit(alone.pick(features), labels).score(features[PENULTIMATE], labels), scores[PENULTIMATE]
+    )
     found = every.fit(every.pick(features), labels).score(every.pick(features), labels)
     assert torch.allclose(found, (scores["a"] + scores["b"]) / 2)
     assert parse_detectors(("KD@relu",), 1.0)[0].label == "KD"

@@ -47,7 +47,7 @@ class CushionsPlan(Repeated):
         return replace(first, rows=rows, facts=first.facts | {"model": model, "data": data}, sheets={})
 
     def _split(self, contents: Sequence[Content]) -> dict[str, int | str]:
-        """Sizes of all parts; those of AdvTrain and AdvTest for each Cushion, as each classifier errs on other cases."""
+        """Sizes of all parts; those of AdvTrain and AdvTest by Cushion, as other cases are classified wrongly."""
         known: dict[str, int | str] = dict(contents[0].facts["data"]["split"])
         for value, content in zip(self.values[1:], contents[1:], strict=True):
             own = content.facts["data"]["split"]

@@ -52,7 +52,9 @@ class HidingSettings(NetworkSettings):
     hiding: Names = Field(("hfc",), description="how: hfc, selective, chosen, released, closest, white-box …")
     components: Counts = Field((1,), description="K, Gaussian components a class and layer; the first leads")
     hfc_weight: float = Field(1.0, gt=0, description="factor of HFC; 1 is the papers'")
-    detectors: Names = Field(("KD", "MAHA"), description="KD@relu reads all activations; LID:logistic weighs layers by attacks")
+    detectors: Names = Field(
+        ("KD", "MAHA"), description="KD@relu reads all activations; LID:logistic weighs layers by attacks"
+    )
     bandwidth: float | Literal["median", "likelihood"] = Field("likelihood", description="of KD")
     matrix: bool = Field(False, description="whether detectors that learn from one attack are tested on all others too")
     checks: int = Field(CASES, ge=0, description="cases of the extra runs that check the attack's strength; 0: none")

@@ -58,7 +58,12 @@ class _View:
     def _row(self, metric: str, figure: Estimate, where: dict[str, str], detector: str = "") -> Row:
         short = (where["eps"], where["hfc"], detector, metric)
         key = (where["attack"], *short) if (where["attack"], *short) in self.plan.published else short
-        named = {"dataset": self.plan.dataset, "model": shown_model(self.plan.classifier), "detector": detector, **where}
+        named = {
+            "dataset": self.plan.dataset,
+            "model": shown_model(self.plan.classifier),
+            "detector": detector,
+            **where,
+        }
         return Row(metric=metric, published=self.plan.published.get(key), **named, **percent(figure))
 
     def classifier_rows(self) -> list[Row]:

@@ -76,5 +76,10 @@ def _row(plan: HidingPlan, variant: Variant, label: str, metric: str, figure: Es
     short = (choice.eps, hfc, label, metric)
     published = plan.published.get((choice.shown, *short), plan.published.get(short))
     where = {"attack": choice.shown, "eps": choice.eps, "hfc": hfc, "detector": label}
-    named = {"dataset": plan.dataset, "model": shown_model(plan.classifier), "metric": f"{metric}, {REFERENCE}", **where}
+    named = {
+        "dataset": plan.dataset,
+        "model": shown_model(plan.classifier),
+        "metric": f"{metric}, {REFERENCE}",
+        **where,
+    }
     return Row(**named, published=published, **percent(figure))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, fields
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from torch import nn
 
@@ -30,7 +30,7 @@ class Cushioned(Classifier):
 
     cushion: str = ""
     backward: Backward = "surrogate"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = Classifier.version - 1  # where training changes, so does what stands behind a Cushion
 
     @property
     def base(self) -> Classifier:
@@ -57,10 +57,6 @@ class Cushioned(Classifier):
     def step(self) -> Cushion:
         """The Cushion."""
         return cushion_from_json(json.loads(self.cushion))
-
-    def _keyed(self) -> dict[str, Any]:
-        """The classifier's own key, so that another version of its training is another stage here too."""
-        return {"base": self.base.key, "cushion": self.cushion, "backward": self.backward}
 
 
 def cushion_of(classifier: Classifier) -> str:

@@ -279,8 +279,7 @@ def parse_detectors(names: Sequence[str], bandwidth: Any) -> tuple[DetectorChoic
         ['KD', 'LID']
     """
     found = tuple(
-        DetectorChoice.parse(name, **({"bandwidth": bandwidth} if parts_of(name)[0] == "KD" else {}))
-        for name in names
+        DetectorChoice.parse(name, **({"bandwidth": bandwidth} if parts_of(name)[0] == "KD" else {})) for name in names
     )
     labels = [choice.label for choice in found]
     require(len(set(labels)) == len(labels) > 0, "detectors", "recipe", "different kinds, at least one", names)

@@ -97,9 +97,7 @@ class Stressed(Stage):
         """The stored outcome, layer by layer; a layer has the same name behind every Cushion."""
         tensors, info = context.get(self)
         names = [own_layer(self.classifier, layer) for layer in info["layers"]]
-        return tuple(
-            LayerStress(layer, *(tensors[f"{i}.{name}"] for name in _KEPT)) for i, layer in enumerate(names)
-        )
+        return tuple(LayerStress(layer, *(tensors[f"{i}.{name}"] for name in _KEPT)) for i, layer in enumerate(names))
 
 
 @dataclass(frozen=True)
