@@ -1,4 +1,10 @@
-"""The papers' figures, from published.csv, as plans take them; all are ResNet-50's, in percent."""
+"""The papers' figures, from published.csv, as plans take them: in percent, of ResNet-50 but where a name says VGG-16.
+
+Of Medical Aegis: `cushion-stress` (Table 1; hfc is the Cushion, detector the layer, activations in hundredths),
+`cushion-detectors` (Table 2; "KD behind jpeg:80"), `defence` and `defence-vgg16` (Tables 3 and 4), and of Table 5, both
+of VGG-16, `defence-layers` (hfc is the activations that the Shield reads) and `defence-cushions` (hfc is the Cushion;
+without an attack, the classifier's own AUC).
+"""
 
 from __future__ import annotations
 

@@ -7,6 +7,7 @@ from medaegis.experiment._attack_run import AttackSettings, attack_plan, run_att
 from medaegis.experiment._content import Content, Row
 from medaegis.experiment._context import Context
 from medaegis.experiment._curves import CurveSettings, curve_plan
+from medaegis.experiment._cushions import CushionsSettings, cushions_plan
 from medaegis.experiment._defence import DefenceSettings, defence_plan
 from medaegis.experiment._detect_files import DetectorSet, load_detectors
 from medaegis.experiment._detect_plan import DetectSettings, detect_plan
@@ -30,6 +31,7 @@ __all__ = [
     "Content",
     "Context",
     "CurveSettings",
+    "CushionsSettings",
     "DefenceSettings",
     "DetectSettings",
     "DetectorSet",
@@ -54,6 +56,7 @@ __all__ = [
     "aegis_plan",
     "attack_plan",
     "curve_plan",
+    "cushions_plan",
     "defence_plan",
     "detect_plan",
     "direction_plan",

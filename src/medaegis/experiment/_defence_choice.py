@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from medaegis._errors import require
 from medaegis.defend import Cushion, ShieldSettings, TrainingAttack, cushion_from_json
-from medaegis.experiment._named_cushion import named_cushion
+from medaegis.experiment._named_cushion import cushion_name, named_cushion
 
 TRAININGS = {"paper": ShieldSettings.paper, "varied": ShieldSettings.varied}
 SHIELD, AEGIS = "Shield", "Medical Aegis"
@@ -30,7 +30,6 @@ class DefenceChoice:
     training: str
     cushion: str = "null"
     taps: tuple[int, ...] = ()
-    cushion_name: str = "none"
 
     @staticmethod
     def parse(text: str) -> DefenceChoice:
@@ -47,7 +46,7 @@ class DefenceChoice:
         cushion = named_cushion(name or "none")
         told = json.dumps(None if cushion is None else cushion.to_json())
         chosen = tuple(int(part) for part in taps.split("+")) if taps else ()
-        return DefenceChoice(training, told, chosen, name or "none")
+        return DefenceChoice(training, told, chosen)
 
     @property
     def step(self) -> Cushion | None:
@@ -58,14 +57,14 @@ class DefenceChoice:
     @property
     def label(self) -> str:
         """What tables call it."""
-        lead = SHIELD if self.step is None else f"{AEGIS} ({self.cushion_name})"
+        lead = SHIELD if self.step is None else f"{AEGIS} ({cushion_name(self.step)})"
         taps = f", tap {'+'.join(map(str, self.taps))}" if self.taps else ""
         return f"{lead}, {self.training}{taps}"
 
     @property
     def published(self) -> str:
         """What the paper calls it; "" for what the paper does not have."""
-        if self.training != "paper" or self.taps or self.cushion_name not in ("none", "jpeg:80"):
+        if self.training != "paper" or self.taps or cushion_name(self.step) not in ("none", "jpeg:80"):
             return ""
         return SHIELD if self.step is None else AEGIS
 

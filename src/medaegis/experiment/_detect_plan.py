@@ -23,7 +23,7 @@ from medaegis.experiment._named_attack import NamedAttack
 from medaegis.experiment._network_settings import Names
 from medaegis.experiment._own_settings import OwnSettings, clean_pass
 from medaegis.experiment._stage import Stage
-from medaegis.experiment._stages_detect import DetectorChoice
+from medaegis.experiment._stages_detect import DetectorChoice, parts_of
 from medaegis.experiment._stages_own import CleanPass
 from medaegis.experiment._stages_own_detect import (
     CALIBRATION,
@@ -48,7 +48,7 @@ class DetectSettings(OwnSettings):
         ('KD', 'MAHA', 'LID')
     """
 
-    detectors: Names = Field(DEFAULT, description="names, KIND:logistic or KIND:mean")
+    detectors: Names = Field(DEFAULT, description="names, KIND@relu, KIND:logistic or KIND:mean")
     attack: str | None = Field(None, description="name of a preset, for detectors that learn from attacks")
     eps: str | None = Field(None, description="budget of the attack, 1/256")
     options: dict[str, Any] = Field(default_factory=dict[str, Any], description="of the attack, or DETECTOR.name")
@@ -242,7 +242,7 @@ def _choices(names: Sequence[str], options: Mapping[str, Any]) -> tuple[Detector
 
 def _choice(name: str, options: Mapping[str, Any]) -> DetectorChoice:
     try:
-        return DetectorChoice.parse(name, **_options_of(name.partition(":")[0], options))
+        return DetectorChoice.parse(name, **_options_of(parts_of(name)[0], options))
     except TypeError as error:
         raise InputError(f"The detector {name} cannot be made from its name and --set: {error}.") from None
 

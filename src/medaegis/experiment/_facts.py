@@ -9,6 +9,7 @@ import numpy as np
 
 from medaegis.data import Dataset
 from medaegis.experiment._context import Context
+from medaegis.experiment._stages_cushion import shown_model
 from medaegis.experiment._stages_data import Images
 from medaegis.experiment._stages_model import AdversarialCases, Classifier
 from medaegis.measure import Estimate
@@ -49,9 +50,9 @@ def split_facts(cases: AdversarialCases, by: str, context: Context) -> dict[str,
 
 
 def model_facts(classifier: Classifier, context: Context) -> dict[str, str]:
-    """The network and where its weights came from."""
+    """The network, with the Cushion before it, and where its weights came from."""
     return {
-        "name": classifier.model,
+        "name": shown_model(classifier),
         "weights": classifier.weights or "random initialisation",
         "weights_hash": classifier.weights_hash,
         "loaded": str(context.get(classifier).info["loaded"]),

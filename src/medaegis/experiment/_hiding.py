@@ -17,9 +17,11 @@ from medaegis.experiment._hiding_released import released_stages
 from medaegis.experiment._hidings import hidings
 from medaegis.experiment._matrix import Crossed, crossings
 from medaegis.experiment._named_attack import comparisons
+from medaegis.experiment._named_cushion import named_cushion
 from medaegis.experiment._network_settings import Budgets, Counts, Names, NetworkSettings, classifier_stage
 from medaegis.experiment._stage import Stage
 from medaegis.experiment._stages_attack import HIDDEN, PLAIN, AttackChoice, Attacked, Kappa, Probe
+from medaegis.experiment._stages_cushion import behind
 from medaegis.experiment._stages_detect import (
     AttackScores,
     CleanScores,
@@ -50,10 +52,13 @@ class HidingSettings(NetworkSettings):
     hiding: Names = Field(("hfc",), description="how: hfc, selective, chosen, released, closest, white-box …")
     components: Counts = Field((1,), description="K, Gaussian components a class and layer; the first leads")
     hfc_weight: float = Field(1.0, gt=0, description="factor of HFC; 1 is the papers'")
-    detectors: Names = Field(("KD", "MAHA"), description="kinds; LID:logistic weighs layers by what an attack shows")
+    detectors: Names = Field(
+        ("KD", "MAHA"), description="KD@relu reads all activations; LID:logistic weighs layers by attacks"
+    )
     bandwidth: float | Literal["median", "likelihood"] = Field("likelihood", description="of KD")
     matrix: bool = Field(False, description="whether detectors that learn from one attack are tested on all others too")
     checks: int = Field(CASES, ge=0, description="cases of the extra runs that check the attack's strength; 0: none")
+    cushion: str = Field("none", description="what stands before the network: jpeg:80, bits:3, tv:0.03, joined by +")
     reference: Literal["", "hfc-2021"] | None = Field(None, description="hfc-2021 adds the released code's detectors")
 
 
@@ -143,6 +148,9 @@ def hiding_plan(
 ) -> HidingPlan:
     """Plan a hiding experiment; the data's files are listed and hashed here, nothing long is done.
 
+    With a Cushion, cases are those that the classifier gets right behind it, and features, detectors, mixtures of HFC
+    and attacks (by BPDA) all see images through it.
+
     Args:
         settings: what to do.
         dataset: what tables call the data.
@@ -161,7 +169,10 @@ def hiding_plan(
     for name, values in (("eps", settings.eps), ("attack", settings.attack), ("components", settings.components)):
         require(len(set(values)) == len(values) > 0, name, "recipe", "different values", values)
     require(len(set(settings.hiding)) == len(settings.hiding), "hiding", "recipe", "different values", settings.hiding)
-    classifier = classifier_stage(settings)
+    bare = settings.cushion == "none" or not settings.reference
+    fix = "Its input step leaves [0, 1], where no Cushion is defined."
+    require(bare, "reference", "recipe", "left out behind a Cushion, as the released code has none", "hfc-2021", fix)
+    classifier = behind(named_cushion(settings.cushion), classifier_stage(settings))
     features = TrainFeatures(classifier)
     detectors = parse_detectors(settings.detectors, settings.bandwidth)
     cases = AdversarialCases(classifier, seed=settings.seed)

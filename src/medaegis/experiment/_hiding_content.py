@@ -17,6 +17,7 @@ from medaegis.experiment._facts import data_facts, estimates, model_facts, notes
 from medaegis.experiment._hiding_checks import followed_detectors, is_adaptive, weakness_checks
 from medaegis.experiment._hiding_released import released_rows
 from medaegis.experiment._matrix import matrix_lines
+from medaegis.experiment._stages_cushion import shown_model
 from medaegis.measure import Estimate, share
 
 if TYPE_CHECKING:
@@ -57,7 +58,12 @@ class _View:
     def _row(self, metric: str, figure: Estimate, where: dict[str, str], detector: str = "") -> Row:
         short = (where["eps"], where["hfc"], detector, metric)
         key = (where["attack"], *short) if (where["attack"], *short) in self.plan.published else short
-        named = {"dataset": self.plan.dataset, "model": self.plan.settings.model, "detector": detector, **where}
+        named = {
+            "dataset": self.plan.dataset,
+            "model": shown_model(self.plan.classifier),
+            "detector": detector,
+            **where,
+        }
         return Row(metric=metric, published=self.plan.published.get(key), **named, **percent(figure))
 
     def classifier_rows(self) -> list[Row]:

@@ -11,6 +11,7 @@ from medaegis.experiment._content import Row, percent
 from medaegis.experiment._context import Context
 from medaegis.experiment._detection import TNR
 from medaegis.experiment._stages_attack import PLAIN, Attacked
+from medaegis.experiment._stages_cushion import shown_model
 from medaegis.experiment._stages_model import DetectorCases
 from medaegis.experiment._stages_released import ReleasedScores, stepped
 from medaegis.measure import Estimate, auc, tpr_at_tnr
@@ -75,5 +76,10 @@ def _row(plan: HidingPlan, variant: Variant, label: str, metric: str, figure: Es
     short = (choice.eps, hfc, label, metric)
     published = plan.published.get((choice.shown, *short), plan.published.get(short))
     where = {"attack": choice.shown, "eps": choice.eps, "hfc": hfc, "detector": label}
-    named = {"dataset": plan.dataset, "model": plan.settings.model, "metric": f"{metric}, {REFERENCE}", **where}
+    named = {
+        "dataset": plan.dataset,
+        "model": shown_model(plan.classifier),
+        "metric": f"{metric}, {REFERENCE}",
+        **where,
+    }
     return Row(**named, published=published, **percent(figure))

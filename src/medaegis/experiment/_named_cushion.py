@@ -14,6 +14,32 @@ _CUSHIONS: dict[str, Callable[[str], Cushion]] = {
 }
 
 
+def cushion_name(cushion: Cushion | None) -> str:
+    """What `named_cushion` calls a Cushion: the undoing of it.
+
+    A JPEG with another subsampling, or a kind that has no name there, is told by its values.
+
+    Example:
+        >>> cushion_name(JPEG(90)), cushion_name(Chain((BitDepth(3), TotalVariation(0.1)))), cushion_name(None)
+        ('jpeg:90', 'bits:3+tv:0.1', 'none')
+        >>> cushion_name(JPEG(90, "4:4:4"))
+        "JPEG(quality=90, subsampling='4:4:4')"
+    """
+    match cushion:
+        case None:
+            return "none"
+        case JPEG(quality) if cushion == JPEG(quality):
+            return f"jpeg:{quality}"
+        case BitDepth(drop):
+            return f"bits:{drop}"
+        case TotalVariation(weight):
+            return f"tv:{weight!r}"
+        case Chain(parts):
+            return "+".join(cushion_name(part) for part in parts)
+        case _:
+            return str(cushion)
+
+
 def named_cushion(text: str, owner: str = "recipe") -> Cushion | None:
     """A Cushion from its name on the command line.
 

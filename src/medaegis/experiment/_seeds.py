@@ -9,12 +9,10 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field
 
-from medaegis._errors import require
 from medaegis.experiment._content import Content, Row, Sheet
-from medaegis.experiment._context import Context
-from medaegis.experiment._hiding import HidingPlan, HidingSettings, Published, hiding_plan
+from medaegis.experiment._hiding import HidingSettings, Published
 from medaegis.experiment._network_settings import listed
-from medaegis.experiment._stage import Stage
+from medaegis.experiment._repeated import Repeated, repeated_plans
 
 Seeds = Annotated[tuple[Annotated[int, Field(ge=0)], ...], BeforeValidator(listed)]
 KEY = ("dataset", "model", "attack", "eps", "hfc", "detector", "metric")
@@ -32,34 +30,22 @@ class SeedsSettings(HidingSettings):
 
 
 @dataclass(frozen=True)
-class SeedsPlan:
+class SeedsPlan(Repeated):
     """One hiding experiment a seed; see `seeds_plan`."""
 
-    seeds: tuple[int, ...]
-    plans: tuple[HidingPlan, ...]
+    def told(self, value: Any) -> str:
+        """The seed."""
+        return f"seed {value}"
 
-    @property
-    def stages(self) -> tuple[Stage, ...]:
-        """What must be computed, seed after seed."""
-        return tuple(stage for plan in self.plans for stage in plan.stages)
-
-    def collect(self, context: Context) -> Content:
+    def joined(self, contents: Sequence[Content]) -> Content:
         """Means over seeds; every seed's own figures in seeds.csv; pictures, cases and facts of the first seed."""
-        contents = [plan.collect(context) for plan in self.plans]
         first, tables = contents[0], [content.rows for content in contents]
         own: Sheet = [
-            {"seed": seed} | row._asdict() for seed, rows in zip(self.seeds, tables, strict=True) for row in rows
+            {"seed": seed} | row._asdict() for seed, rows in zip(self.values, tables, strict=True) for row in rows
         ]
-        facts = first.facts | {"seeds": list(self.seeds), "checks": _checks(self.seeds, contents)}
-        return replace(first, rows=mean_rows(tables), facts=facts, sheets={"seeds": own})
-
-
-def _checks(seeds: Sequence[int], contents: Sequence[Content]) -> list[dict[str, Any]]:
-    return [
-        check | {"name": f"{check['name']} (seed {seed})"}
-        for seed, content in zip(seeds, contents, strict=True)
-        for check in content.facts["checks"]
-    ]
+        return replace(
+            first, rows=mean_rows(tables), facts=first.facts | {"seeds": list(self.values)}, sheets={"seeds": own}
+        )
 
 
 def mean_rows(tables: Sequence[Sequence[Row]]) -> list[Row]:
@@ -102,13 +88,8 @@ def seeds_plan(
         >>> len(seeds_plan(small, dataset="phantoms").plans)
         2
     """
-    seeds = settings.seeds
-    require(len(set(seeds)) == len(seeds) > 0, "seeds", "recipe", "different numbers, at least one", seeds)
-    more = (f"Means over {len(seeds)} seeds; an interval holds those of all seeds.",)
-    plans = tuple(
-        hiding_plan(
-            settings.model_copy(update={"seed": seed}), dataset=dataset, published=published, differs=(*more, *differs)
-        )
-        for seed in seeds
+    more = (f"Means over {len(settings.seeds)} seeds; an interval holds those of all seeds.", *differs)
+    plans = repeated_plans(
+        settings, "seed", settings.seeds, dataset=dataset, published=lambda _seed: published or {}, differs=more
     )
-    return SeedsPlan(seeds, plans)
+    return SeedsPlan(settings.seeds, plans)

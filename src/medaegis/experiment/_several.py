@@ -14,6 +14,7 @@ from medaegis.experiment._content import Row, percent
 from medaegis.experiment._context import Context
 from medaegis.experiment._facts import data_facts, estimates, model_facts, notes_of
 from medaegis.experiment._network_settings import Names, NetworkSettings, classifier_stage
+from medaegis.experiment._stages_cushion import shown_model
 from medaegis.experiment._stages_data import PHANTOM
 from medaegis.experiment._stages_model import Classifier
 
@@ -79,7 +80,7 @@ def clean_rows(classifiers: Mapping[str, Classifier], context: Context) -> list[
     """The classifiers' clean figures as table rows."""
     empty = {"attack": "", "eps": "", "hfc": "", "detector": "", "published": None}
     return [
-        Row(dataset=set_title(name), model=classifier.model, metric=metric, **empty, **percent(figure))
+        Row(dataset=set_title(name), model=shown_model(classifier), metric=metric, **empty, **percent(figure))
         for name, classifier in classifiers.items()
         for metric, figure in estimates(context.get(classifier).info["test"]).items()
     ]

@@ -12,6 +12,7 @@ from medaegis._errors import InputError
 from medaegis.attack import Preprocessed
 from medaegis.defend import Backward, Cushion, cushion_from_json
 from medaegis.experiment._context import Context
+from medaegis.experiment._named_cushion import cushion_name
 from medaegis.experiment._stage import Result, Stage
 from medaegis.experiment._stages_model import Classifier, clean_figures, predict
 
@@ -29,7 +30,7 @@ class Cushioned(Classifier):
 
     cushion: str = ""
     backward: Backward = "surrogate"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = Classifier.version - 1  # where training changes, so does what stands behind a Cushion
 
     @property
     def base(self) -> Classifier:
@@ -56,6 +57,30 @@ class Cushioned(Classifier):
     def step(self) -> Cushion:
         """The Cushion."""
         return cushion_from_json(json.loads(self.cushion))
+
+
+def cushion_of(classifier: Classifier) -> str:
+    """The name of the Cushion that a classifier stands behind, "none" without one."""
+    return cushion_name(classifier.step if isinstance(classifier, Cushioned) else None)
+
+
+def shown_model(classifier: Classifier) -> str:
+    """What tables call a classifier: its network, and the Cushion before it.
+
+    Example:
+        >>> from medaegis.defend import JPEG
+        >>> from medaegis.experiment._network_settings import NetworkSettings, classifier_stage
+        >>> small = classifier_stage(NetworkSettings(source="phantom-chest", model="small-resnet", weights=None))
+        >>> shown_model(small), shown_model(behind(JPEG(80), small))
+        ('small-resnet', 'small-resnet behind jpeg:80')
+    """
+    name = cushion_of(classifier)
+    return classifier.model if name == "none" else f"{classifier.model} behind {name}"
+
+
+def own_layer(classifier: Classifier, layer: str) -> str:
+    """A layer's name in the network alone, whatever Cushion stands before it."""
+    return layer.removeprefix("model.") if isinstance(classifier, Cushioned) else layer
 
 
 def behind(cushion: Cushion | None, classifier: Classifier, backward: Backward = "surrogate") -> Classifier:

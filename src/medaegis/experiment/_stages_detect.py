@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
@@ -13,7 +14,7 @@ from torch import Tensor, nn
 
 from medaegis._errors import InputError, require
 from medaegis.attack import matched_noise
-from medaegis.detect import Combined, Detector, Examples, make_detector, score_tapped
+from medaegis.detect import Combined, Detector, Examples, detector_class, make_detector, score_tapped
 from medaegis.experiment._context import Context
 from medaegis.experiment._stage import Result, Stage, late
 from medaegis.experiment._stages_attack import Attacked
@@ -23,6 +24,20 @@ from medaegis.models import PENULTIMATE
 
 Combination = Literal["", "logistic", "mean"]
 COMBINATIONS: dict[str, Combination] = {"": "", "logistic": "logistic", "mean": "mean"}
+
+LAYERS = ("", "relu", PENULTIMATE)
+
+
+def parts_of(text: str) -> tuple[str, str, str]:
+    """A detector's name in settings as kind, layers and combination, "" where it says none.
+
+    Example:
+        >>> parts_of("KD@relu:logistic"), parts_of("KD")
+        (('KD', 'relu', 'logistic'), ('KD', '', ''))
+    """
+    head, _, how = text.partition(":")
+    kind, _, layers = head.partition("@")
+    return kind, layers, how
 
 
 @dataclass(frozen=True)
@@ -43,17 +58,24 @@ class DetectorChoice:
 
     @staticmethod
     def parse(text: str, **options: Any) -> DetectorChoice:
-        """A kind, or one whose layers are combined: "LID:logistic".
+        """A kind, one that reads every activation: "KD@relu", or one whose layers are combined: "LID:logistic".
 
         Raises:
-            InputError: no such detector, no such combination, or one that needs more of an image than features.
+            InputError: no such detector, layers or combination, or one that needs more of an image than features.
 
         Example:
             >>> DetectorChoice.parse("MAHA:logistic").combined
             'logistic'
+            >>> DetectorChoice.parse("KD@relu").build().layers, DetectorChoice.parse("KD").build().layers
+            ('relu', 'penultimate')
         """
-        kind, _, how = text.partition(":")
-        require(how in COMBINATIONS, "detectors", "recipe", "KIND, KIND:logistic or KIND:mean", text)
+        kind, layers, how = parts_of(text)
+        good = how in COMBINATIONS and layers in LAYERS
+        require(good, "detectors", "recipe", "KIND, KIND@relu, KIND:logistic or KIND:mean", text)
+        if layers:
+            takes = "layers" in inspect.signature(detector_class(kind)).parameters
+            require(takes, "detectors", "recipe", "left without @, as it has no choice of layers", text)
+            options["layers"] = layers
         choice = DetectorChoice(kind, tuple(sorted(options.items())), combined=COMBINATIONS[how])
         fix = "Fit it in Python, by fit_images and calibrate_images."
         require(not choice.build().needs_images, "detectors", "recipe", "detectors that read features alone", text, fix)
@@ -257,8 +279,7 @@ def parse_detectors(names: Sequence[str], bandwidth: Any) -> tuple[DetectorChoic
         ['KD', 'LID']
     """
     found = tuple(
-        DetectorChoice.parse(name, **({"bandwidth": bandwidth} if name.partition(":")[0] == "KD" else {}))
-        for name in names
+        DetectorChoice.parse(name, **({"bandwidth": bandwidth} if parts_of(name)[0] == "KD" else {})) for name in names
     )
     labels = [choice.label for choice in found]
     require(len(set(labels)) == len(labels) > 0, "detectors", "recipe", "different kinds, at least one", names)

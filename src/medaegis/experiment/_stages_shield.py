@@ -24,14 +24,12 @@ from medaegis.defend import (
 )
 from medaegis.experiment._context import Context
 from medaegis.experiment._stage import Result, Stage
-from medaegis.experiment._stages_cushion import Cushioned
+from medaegis.experiment._stages_cushion import Cushioned, own_layer
 from medaegis.experiment._stages_data import cases_at
 from medaegis.experiment._stages_model import AdversarialCases, Classifier, TrainFeatures, predict
 from medaegis.models import PENULTIMATE, Cases
 
 TNR = 0.90
-BEHIND = "model."
-"""What the names of layers begin with in `Cushioned.load`'s network."""
 
 
 class Parts(NamedTuple):
@@ -41,7 +39,7 @@ class Parts(NamedTuple):
     step: BPDA | None
 
 
-def parts_of(classifier: Classifier, context: Context) -> Parts:
+def in_two(classifier: Classifier, context: Context) -> Parts:
     """The network and the Cushion's step of a classifier."""
     if isinstance(classifier, Cushioned):
         return Parts(classifier.base.load(context), classifier.step.bpda(classifier.backward))
@@ -66,7 +64,7 @@ class TrainedShield(Stage):
 
     def compute(self, context: Context) -> Result:
         """Train, going on from what a killed run left."""
-        split, (network, step) = self.classifier.split, parts_of(self.classifier, context)
+        split, (network, step) = self.classifier.split, in_two(self.classifier, context)
         data, known = split.images.dataset(context), split.split(context)
         index = np.concatenate([known.train, known.validation])
         predicted = predict(self.classifier.load(context), data.tensor(index), context).argmax(dim=1).numpy()
@@ -104,7 +102,7 @@ class TrainedShield(Stage):
 
     def system(self, context: Context) -> Shielded:
         """Cushion, classifier and Shields as one network, which attacks can differentiate."""
-        stored, (network, step) = context.get(self), parts_of(self.classifier, context)
+        stored, (network, step) = context.get(self), in_two(self.classifier, context)
         told = stored.info["plan"]
         plan = TapPlan(tuple(told["names"]), tuple(tuple(size) for size in told["sizes"]), told["rule"])
         shields = Shields(plan, stored.info["classes"], width=self.training.width)
@@ -169,8 +167,8 @@ class SystemFeatures(TrainFeatures):
     def features(self, context: Context) -> tuple[dict[str, Tensor], Tensor]:
         """Features by layer, and labels."""
         layers, labels = TrainFeatures.features(self, context)
-        return {_inside(name): z for name, z in layers.items()}, labels
+        return {_inside(self.classifier, name): z for name, z in layers.items()}, labels
 
 
-def _inside(name: str) -> str:
-    return name if name == PENULTIMATE else f"classifier.{name.removeprefix(BEHIND)}"
+def _inside(classifier: Classifier, name: str) -> str:
+    return name if name == PENULTIMATE else f"classifier.{own_layer(classifier, name)}"

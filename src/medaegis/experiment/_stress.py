@@ -15,9 +15,11 @@ from medaegis._errors import require
 from medaegis.attack import parse_fraction
 from medaegis.experiment._content import Content
 from medaegis.experiment._context import Context
-from medaegis.experiment._network_settings import Budgets
+from medaegis.experiment._named_cushion import named_cushion
+from medaegis.experiment._network_settings import Budgets, Names
 from medaegis.experiment._several import SeveralSettings, classifiers_of
 from medaegis.experiment._stage import Result, Stage
+from medaegis.experiment._stages_cushion import behind, cushion_of, own_layer
 from medaegis.experiment._stages_data import cases_at
 from medaegis.experiment._stages_model import Classifier
 from medaegis.experiment._weakness import spread
@@ -36,6 +38,7 @@ class StressSettings(SeveralSettings):
 
     eps: Budgets = Field(("1/256", "8/256"), description="Linf budgets; HFC-21's preprint and HFC-23, and HFC-21")
     steps: int = Field(10, ge=1, description="of BIM, each of 2 eps / steps")
+    cushions: Names = Field(("none",), description="what stands before each network: none, jpeg:90, bits:3+tv:0.03 …")
 
 
 class Published(NamedTuple):
@@ -46,6 +49,7 @@ class Published(NamedTuple):
     layer: str
     way: str
     metric: str
+    cushion: str = "none"
 
 
 @dataclass(frozen=True)
@@ -53,7 +57,7 @@ class Stressed(Stage):
     """The stress test of one classifier at one budget on images of its Test.
 
     Args:
-        classifier: what is tested.
+        classifier: what is tested; attacks pass the Cushion that it stands behind by BPDA.
         eps: budget as text.
         n: most images, taken from the classes in turn.
         steps: of BIM.
@@ -67,7 +71,8 @@ class Stressed(Stage):
     @property
     def title(self) -> str:
         """What lines on the terminal call it."""
-        return f"{self.classifier.split.images.source} {self.eps}"
+        cushion = cushion_of(self.classifier)
+        return f"{self.classifier.split.images.source} {self.eps}{'' if cushion == 'none' else f' behind {cushion}'}"
 
     def index(self, context: Context) -> NDArray[np.int64]:
         """Which cases, as positions in the data; right or wrong, as no decision is attacked."""
@@ -89,11 +94,10 @@ class Stressed(Stage):
         return Result(tensors, {"layers": [one.layer for one in found]})
 
     def layers(self, context: Context) -> tuple[LayerStress, ...]:
-        """The stored outcome, layer by layer."""
+        """The stored outcome, layer by layer; a layer has the same name behind every Cushion."""
         tensors, info = context.get(self)
-        return tuple(
-            LayerStress(layer, *(tensors[f"{i}.{name}"] for name in _KEPT)) for i, layer in enumerate(info["layers"])
-        )
+        names = [own_layer(self.classifier, layer) for layer in info["layers"]]
+        return tuple(LayerStress(layer, *(tensors[f"{i}.{name}"] for name in _KEPT)) for i, layer in enumerate(names))
 
 
 @dataclass(frozen=True)
@@ -102,8 +106,8 @@ class StressPlan:
 
     Args:
         settings: what it was made from.
-        classifiers: by name of the data set.
-        runs: by name of the data set, one stage a budget.
+        classifiers: by name of the data set, without a Cushion.
+        runs: by name of the data set, one stage a Cushion and budget.
         differs: what differs from the papers, and why.
         published: the papers' figures.
     """
@@ -118,6 +122,15 @@ class StressPlan:
     def stages(self) -> tuple[Stage, ...]:
         """What must be computed."""
         return (*self.classifiers.values(), *(run for runs in self.runs.values() for run in runs))
+
+    @property
+    def alike(self) -> tuple[tuple[str, tuple[Stressed, ...]], ...]:
+        """The runs of each classifier behind each Cushion, with the name of its data set."""
+        return tuple(
+            (name, tuple(run for run in runs if run.classifier == classifier))
+            for name, runs in self.runs.items()
+            for classifier in dict.fromkeys(run.classifier for run in runs)
+        )
 
     def collect(self, context: Context) -> Content:
         """Rows, per-case activations and facts, from stored results."""
@@ -151,9 +164,16 @@ def stress_plan(
         ['phantom-chest 1/256']
     """
     require(len(set(settings.eps)) == len(settings.eps) > 0, "eps", "recipe", "different budgets", settings.eps)
+    names = settings.cushions
+    require(len(set(names)) == len(names) > 0, "cushions", "recipe", "different Cushions, or none", names)
+    cushions = [named_cushion(name) for name in names]
     classifiers = classifiers_of(settings)
     runs = {
-        name: tuple(Stressed(classifier, eps, settings.images, settings.steps) for eps in settings.eps)
+        name: tuple(
+            Stressed(behind(cushion, classifier), eps, settings.images, settings.steps)
+            for cushion in cushions
+            for eps in settings.eps
+        )
         for name, classifier in classifiers.items()
     }
     known = published if published and settings.model == published_model else {}

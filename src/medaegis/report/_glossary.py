@@ -47,6 +47,8 @@ METRICS = {
     "AUC vs clean+noise": "AUC with the noisy images counted as clean; a detector that flags noise loses here.",
     "change ratio": "How far an attack moved the mean activation of one layer, in percent of its mean on clean images; "
     "+100 is twice as large, \u2212100 is silence.",
+    "change ratio to no Cushion": "The same in percent of its mean on clean images without a Cushion, as Aegis Table 1 "
+    "has it: what the Cushion itself changes is in it too.",
     "activation before": "Mean activation of a layer on clean images, over all channels and places, in hundredths.",
     "activation after": "The same on the attacked images, in hundredths.",
     "activation difference": "How far the mean activation went the way asked, in hundredths (the papers: Difference).",

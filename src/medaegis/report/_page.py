@@ -14,6 +14,7 @@ from markupsafe import Markup
 
 from medaegis.report._crossed import crossings, difference_grid
 from medaegis.report._curves import curve_findings, success_curves
+from medaegis.report._cushions import cushion_grids
 from medaegis.report._direction import direction_study
 from medaegis.report._glossary import DETECTORS, glossary
 from medaegis.report._headline import Finding, headline, other_attacks
@@ -24,6 +25,7 @@ from medaegis.report._pictures import show
 from medaegis.report._read import RunFolder, read_run
 from medaegis.report._seeds import seeds_grid
 from medaegis.report._stress import stress_study
+from medaegis.report._stress_cushions import stress_cushion_study
 from medaegis.report._study import Study
 from medaegis.report._tables import blocks, cell, scopes, unique
 from medaegis.report._unnoticed import white_box_grid
@@ -85,7 +87,8 @@ def _context(run: RunFolder) -> dict[str, Any]:
     attacks = unique(row.attack for row in table if row.attack)
     detectors = unique(row.detector for row in table if row.detector)
     metrics = unique(row.metric for row in table)
-    study, lesions = stress_study(table) or direction_study(table, run.channels), lesion_grid(table)
+    study = stress_cushion_study(table) or stress_study(table) or direction_study(table, run.channels)
+    lesions = lesion_grid(table)
     curves = None if detectors or study else success_curves(table)
     plain_page = study is None and lesions is None and curves is None
     words = glossary(attacks, detectors, metrics) if lesions is None else lesion_glossary(metrics)
@@ -99,6 +102,8 @@ def _context(run: RunFolder) -> dict[str, Any]:
         "seeds": {scope: seeds_grid(table, run.by_seed, scope) for scope in scopes(table)},
         "first_seed": next(iter(run.by_seed), None),
         "crossings": crossings(run.matrix),
+        "cushions": cushion_grids(table),
+        "first_model": table[0].model if cushion_grids(table) else None,
         "unfollowed": [name for name in detectors if name not in run.manifest.followed],
         "curves": curves,
         "lesions": lesions,

@@ -46,7 +46,7 @@ def stress_study(table: Sequence[Row]) -> Study | None:
     if not rows:
         return None
     note = "A change ratio is the change of a layer\u2019s mean activation in percent of its clean mean."
-    groups = tuple(_group(rows, eps, i) for i, eps in enumerate(budgets(rows)))
+    groups = tuple(stress_group(rows, eps, i) for i, eps in enumerate(budgets(rows)))
     return Study("Change by block", note, findings(table), groups, stress_tables(table))
 
 
@@ -63,10 +63,11 @@ def stress_tables(table: Sequence[Row]) -> tuple[StudyTable, ...]:
         ()
     """
     eps = budgets([r for r in table if r.metric == RATIO])
-    return tuple(part for one in eps for part in (_ratios(table, one), _activations(table, one)))
+    return tuple(part for one in eps for part in (ratios_table(table, one), activations_table(table, one)))
 
 
-def _layers(rows: Sequence[Row]) -> tuple[str, ...]:
+def layers_of(rows: Sequence[Row]) -> tuple[str, ...]:
+    """The layers of some rows, in the table's order."""
     return unique(r.attack.partition(" ")[2] for r in rows)
 
 
@@ -75,18 +76,20 @@ def _find(table: Sequence[Row], metric: str, eps: str, dataset: str, attack: str
     return next((r for r in table if (r.metric, r.eps, r.dataset, r.attack) == wanted), None)
 
 
-def _ratios(table: Sequence[Row], eps: str) -> StudyTable:
-    rows = [r for r in table if r.metric == RATIO and r.eps == eps]
+def ratios_table(table: Sequence[Row], eps: str, metric: str = RATIO) -> StudyTable:
+    """One budget's changes: rows layers, columns data sets and ways."""
+    rows = [r for r in table if r.metric == metric and r.eps == eps]
     sets = unique(r.dataset for r in rows)
     lines = tuple(
-        Line(layer, tuple(cell(_find(rows, RATIO, eps, name, f"{way} {layer}")) for name in sets for way in WAYS))
-        for layer in _layers(rows)
+        Line(layer, tuple(cell(_find(rows, metric, eps, name, f"{way} {layer}")) for name in sets for way in WAYS))
+        for layer in layers_of(rows)
     )
     grid = Grid("Last activation of a block", tuple(Column(name, tuple(WAYS)) for name in sets), lines)
     return StudyTable(f"Change of the mean activation in percent, budget {eps}", grid)
 
 
-def _activations(table: Sequence[Row], eps: str) -> StudyTable:
+def activations_table(table: Sequence[Row], eps: str) -> StudyTable:
+    """One budget's mean activations, before and after."""
     rows = [r for r in table if r.metric in (BEFORE, AFTER) and r.eps == eps]
     columns = (Column("before", ("",)), Column("after", tuple(WAYS)))
     lines = tuple(
@@ -98,21 +101,22 @@ def _activations(table: Sequence[Row], eps: str) -> StudyTable:
             ),
         )
         for name in unique(r.dataset for r in rows)
-        for layer in _layers([r for r in rows if r.dataset == name])
+        for layer in layers_of([r for r in rows if r.dataset == name])
     )
     return StudyTable(f"Mean activation in hundredths, budget {eps}", Grid("Data set and layer", columns, lines))
 
 
-def _group(rows: Sequence[Row], eps: str, number_: int) -> StudyGroup:
+def stress_group(rows: Sequence[Row], eps: str, number_: int, text: str = READ) -> StudyGroup:
+    """One budget's drawings, a line a data set; `number_` tells them apart on a page."""
     own = [r for r in rows if r.eps == eps]
     sets = unique(r.dataset for r in own)
     strokes = tuple(Stroke(name, *LINES[i % len(LINES)], 1.7) for i, name in enumerate(sets))
     panels = tuple(_panel(own, way, strokes, f"stress-{number_}-{way}") for way in WAYS)
-    return StudyGroup(f"Budget {eps}", READ, strokes, panels)
+    return StudyGroup(f"Budget {eps}", text, strokes, panels)
 
 
 def _panel(rows: Sequence[Row], way: str, strokes: Sequence[Stroke], name: str) -> StudyPanel:
-    layers = _layers(rows)
+    layers = layers_of(rows)
     found: list[Profile] = []
     for stroke in strokes:
         own = [_find(rows, RATIO, rows[0].eps, stroke.label, f"{way} {layer}") for layer in layers]
@@ -139,7 +143,7 @@ def findings(table: Sequence[Row]) -> tuple[Finding, ...]:
 
 
 def _finding(rows: Sequence[Row]) -> Finding:
-    layers = _layers(rows)
+    layers = layers_of(rows)
     ends = {way: [r for r in rows if r.attack == f"{way} {layers[-1]}" and math.isfinite(r.value)] for way in WAYS}
     title = f"Stress test with a budget of {rows[0].eps} ({rows[0].model})"
     if not ends["up"] or not ends["down"]:

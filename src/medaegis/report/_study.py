@@ -10,7 +10,7 @@ from markupsafe import Markup
 from medaegis.report._figures import Stroke
 from medaegis.report._headline import Finding
 from medaegis.report._read import Row
-from medaegis.report._tables import Grid, unique
+from medaegis.report._tables import Cell, Grid
 
 CLEAN = ("clean accuracy", "clean AUC")
 
@@ -61,23 +61,32 @@ def tables_text(table: Sequence[Row], tables: Sequence[StudyTable]) -> list[str]
         []
     """
     lines: list[str] = []
-    for name in unique(r.dataset for r in table if r.metric in CLEAN):
-        own = [r for r in table if r.dataset == name and r.metric in CLEAN]
+    for name, model in dict.fromkeys((r.dataset, r.model) for r in table if r.metric in CLEAN):
+        own = [r for r in table if (r.dataset, r.model) == (name, model) and r.metric in CLEAN]
         said = ", ".join(f"{r.metric} {r.value:.1f} [{r.ci_low:.1f}, {r.ci_high:.1f}] n={r.n}" for r in own)
-        lines.append(f"{name}, {own[0].model}: {said}")
+        lines.append(f"{name}, {model}: {said}")
     for one in tables:
-        lines += ["", one.caption, *_grid_lines(one.grid)]
+        lines += ["", one.caption, *grid_lines(one.grid)]
     return lines
 
 
-def _grid_lines(grid: Grid) -> list[str]:
+def grid_lines(grid: Grid) -> list[str]:
+    """A printed table as lines for a terminal, with the papers' figures.
+
+    Example:
+        >>> grid_lines(Grid("Layer", (), ()))
+        ['Layer']
+    """
     heads = [f"{column.metric} {variant}".strip() for column in grid.columns for variant in column.variants]
-    wide = [max(26, len(head) + 2) for head in heads]
     start = 2 + max([len(grid.corner), *(len(line.name) for line in grid.lines)])
-    rows = [(grid.corner, heads)] + [
-        (line.name, [f"{cell.value} {cell.interval}".strip() for cell in line.cells]) for line in grid.lines
-    ]
+    rows = [(grid.corner, heads)] + [(line.name, [_told(cell) for cell in line.cells]) for line in grid.lines]
+    wide = [max(26, 2 + max(len(texts[i]) for _, texts in rows)) for i in range(len(heads))]
     return [
         (name.ljust(start) + "".join(text.ljust(width) for text, width in zip(texts, wide, strict=True))).rstrip()
         for name, texts in rows
     ]
+
+
+def _told(cell: Cell) -> str:
+    published = f" (paper: {cell.published})" if cell.published else ""
+    return f"{cell.value} {cell.interval}".strip() + published

@@ -6,11 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from medaegis.report._curves import grid_text, success_curves
+from medaegis.report._cushions import cushion_grids
 from medaegis.report._direction import direction_tables
 from medaegis.report._lesions import lesion_text
 from medaegis.report._read import Manifest, Row, read_run
 from medaegis.report._stress import stress_tables
-from medaegis.report._study import tables_text
+from medaegis.report._stress_cushions import stress_cushion_tables
+from medaegis.report._study import grid_lines, tables_text
 from medaegis.report._tables import (
     SUCCESS,
     Scope,
@@ -40,12 +42,11 @@ def text_table(run_dir: Path) -> str:
     """
     run = read_run(run_dir)
     table = run.table
-    studied = stress_tables(table) or direction_tables(table)
+    studied = stress_cushion_tables(table) or stress_tables(table) or direction_tables(table)
     if studied:
         note = "95 % bootstrap intervals in brackets; what the figures are stands above each table."
         return "\n".join([*tables_text(table, studied), "", *_checks(run.manifest), note])
-    clean = [f"{row.metric} {figure(row)}" for row in table if row.metric.startswith("clean")]
-    lines = [f"{table[0].dataset}, {table[0].model}: " + ", ".join(clean)] if table else []
+    lines = _clean(table)
     note = "Percent, with 95 % bootstrap intervals; (paper: …) is the published figure."
     told = lesion_text(table)
     if told:
@@ -54,8 +55,20 @@ def text_table(run_dir: Path) -> str:
     if curves is not None:
         lines += ["", *grid_text(curves)]
     else:
+        for caption, grid in cushion_grids(table).items():
+            lines += ["", caption, *grid_lines(grid)]
         lines += [line for scope in scopes(table) for line in ("", *_block(table, scope))]
     return "\n".join([*lines, "", *_checks(run.manifest), note])
+
+
+def _clean(table: Sequence[Row]) -> list[str]:
+    """Each classifier's clean figures."""
+    lines: list[str] = []
+    for dataset, model in dict.fromkeys((row.dataset, row.model) for row in table):
+        own = [row for row in table if (row.dataset, row.model) == (dataset, model)]
+        clean = [f"{row.metric} {figure(row)}" for row in own if row.metric.startswith("clean")]
+        lines.append(f"{dataset}, {model}: " + ", ".join(clean))
+    return lines
 
 
 def _checks(manifest: Manifest) -> list[str]:
@@ -70,7 +83,8 @@ def _checks(manifest: Manifest) -> list[str]:
 def _block(table: Sequence[Row], scope: Scope) -> list[str]:
     variants = variants_of(table, scope)
     names = [f"{variant} HFC" if variant else "" for variant in variants]
-    lines = [f"{scope.attack} {scope.eps}".ljust(22) + "".join(name.ljust(40) for name in names)]
+    whose = f" {scope.model}" if len({row.model for row in table}) > 1 else ""
+    lines = [f"{scope.attack} {scope.eps}{whose}".ljust(21) + " " + "".join(name.ljust(40) for name in names)]
     for metric in success_metrics(table, scope) or (SUCCESS,):
         found = [lookup(table, scope, metric, variant=variant) for variant in variants]
         lines.append("  " + metric.ljust(20) + "".join(" " + figure(row).ljust(39) for row in found))

@@ -28,6 +28,8 @@ from medaegis.models import load_factory
         (("--detectors", "KD,KD"), "different kinds"),
         (("--detectors", "KD:best"), "KIND:logistic"),
         (("--detectors", "Combined"), "cannot be made from its name"),
+        (("--detectors", "KD@last"), "KIND@relu"),
+        (("--detectors", "Combined@relu"), "left without @"),
         (("--detectors", "SVM"), "Name one, as in --attack bim --eps 1/256"),
         (("--eps", "1/256"), "left out where there is no --attack"),
         (("--attack", "bim", "--eps", "1/256"), "no detector learns from attacks"),
@@ -220,6 +222,13 @@ def test_layers_by_name_beside_all_activations(nets: str, world: World, tmp_path
     assert known.detectors["MAHA"].fitted_layers() == ("1", "3")
     assert known.detectors["KD"].fitted_layers() == ("0",)
     assert known.layers == ("1", "3", "0")
+    code, output = fit(nets, world.train, world.weights, tmp_path / "all", "--detectors", "KD@relu,KNN@relu:mean")
+    assert code == 0, output
+    every = load_detectors(tmp_path / "all").detectors
+    assert {label: detector.fitted_layers() for label, detector in every.items()} == {
+        "KD": ("1", "3"),
+        "KNN": ("1", "3"),
+    }
 
 
 def test_an_attack_that_fools_nothing_is_told(nets: str, world: World, tmp_path: Path) -> None:
