@@ -286,8 +286,8 @@ def main() -> None:
 def write(known: dict[str, Any], times: dict[str, Times], layers: int) -> None:
     """After each repeat, so that a run that is stopped has said something."""
     found = {
-        "what": f"{layers} layers of ResNet-50's widths, {CASES} Train cases, {QUERIES} queries, float64 (LID: float32, "
-        f"LID-float64: float64), one thread; LID among {MINIBATCH}; seconds of the processor",
+        "what": f"{layers} layers of ResNet-50's widths, {CASES} Train cases, {QUERIES} queries, float64 (LID: "
+        f"float32, LID-float64: float64), one thread; LID among {MINIBATCH}; seconds of the processor",
         "median seconds": {
             part: {name: round(statistics.median(values), 3) for name, values in named.items()}
             for part, named in times.items()
