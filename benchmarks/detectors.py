@@ -4,10 +4,12 @@
 
 KD against `KernelDensity` (its default tree, and brute force with a leaf for all cases, which alone is exact at these
 widths), MAHA against `EmpiricalCovariance.mahalanobis`, LID against `NearestNeighbors` in the papers' minibatch of 100;
-each fits all layers, then scores the same queries at all layers, in turn within each repeat. Times are those of this
-process on the processor, which others on the machine do not lengthen. MAHA chooses a shrinkage at each layer, which
-scikit-learn's covariance does not: its scores are compared with NumPy's solution of ours. Targets: KD 20 times, MAHA 5
-times, LID twice as fast. Then all detectors on images through one pass of ResNet-50.
+each fits all layers, then scores the same queries at all layers, in turn within each repeat. KD and MAHA, ours and
+scikit-learn's, get the features in float64; LID, ours and scikit-learn's, gets the same numbers in float32, as networks
+give them, and both once more in float64 under the name LID-float64. Times are those of this process on the processor,
+which others on the machine do not lengthen. MAHA chooses a shrinkage at each layer, which scikit-learn's covariance
+does not: its scores are compared with NumPy's solution of ours. Targets: KD 20 times, MAHA 5 times, LID twice as fast.
+Then all detectors on images through one pass of ResNet-50.
 """
 
 from __future__ import annotations
@@ -61,6 +63,11 @@ class Cases(NamedTuple):
     def rows(self, fitted: int, scored: int) -> Cases:
         known, asked = ({n: z[:k] for n, z in part.items()} for k, part in ((fitted, self.train), (scored, self.query)))
         return Cases(known, self.labels[:fitted], asked, self.predicted[:scored])
+
+    def single(self) -> Cases:
+        """In float32, which loses nothing: `features` gives float32."""
+        known, asked = ({name: z.float() for name, z in part.items()} for part in (self.train, self.query))
+        return Cases(known, self.labels, asked, self.predicted)
 
 
 def cases_of(widths: dict[str, int]) -> Cases:
@@ -128,14 +135,17 @@ def their_lid(cases: Cases) -> Run:
 
 def runs_of(cases: Cases) -> dict[str, Run]:
     small = cases.rows(MINIBATCH, QUERIES)
+    single = small.single()
     return {
         "KD": ours(KD(BANDWIDTH, layers="relu"), cases),
         "KD scikit-learn, default": their_kd(cases),
         "KD scikit-learn, exact": their_kd(cases, leaf_size=2 * CASES),
         "MAHA": ours(MAHA(), cases),
         "MAHA scikit-learn": their_maha(cases),
-        "LID": ours(LID(NEIGHBOURS, minibatch=MINIBATCH), small),
-        "LID scikit-learn": their_lid(small),
+        "LID": ours(LID(NEIGHBOURS, minibatch=MINIBATCH), single),
+        "LID scikit-learn": their_lid(single),
+        "LID-float64": ours(LID(NEIGHBOURS, minibatch=MINIBATCH), small),
+        "LID-float64 scikit-learn": their_lid(small),
     }
 
 
@@ -163,8 +173,9 @@ def exactness(cases: Cases, scores: dict[str, np.ndarray]) -> dict[str, float]:
     """Largest relative difference to float64 computations that share no code with ours, and of scikit-learn's KD."""
     few = cases.rows(CASES, CHECKED)
     direct = {"KD": direct_kd(few), "MAHA": direct_maha(few), "LID": direct_lid(few)}
+    direct["LID-float64"] = direct["LID"]
     pairs = {f"{name} to direct float64": (scores[name], value) for name, value in direct.items()}
-    for name in ("KD scikit-learn, default", "KD scikit-learn, exact", "LID scikit-learn"):
+    for name in ("KD scikit-learn, default", "KD scikit-learn, exact", "LID scikit-learn", "LID-float64 scikit-learn"):
         pairs[f"{name} to direct float64"] = scores[name], direct[name.split()[0]]
     return {name: float(np.abs(found[:CHECKED] / wanted - 1).max()) for name, (found, wanted) in pairs.items()}
 
@@ -275,8 +286,8 @@ def main() -> None:
 def write(known: dict[str, Any], times: dict[str, Times], layers: int) -> None:
     """After each repeat, so that a run that is stopped has said something."""
     found = {
-        "what": f"{layers} layers of ResNet-50's widths, {CASES} Train cases, {QUERIES} queries, float64, one thread; "
-        f"LID among {MINIBATCH}; seconds of the processor",
+        "what": f"{layers} layers of ResNet-50's widths, {CASES} Train cases, {QUERIES} queries, float64 (LID: "
+        f"float32, LID-float64: float64), one thread; LID among {MINIBATCH}; seconds of the processor",
         "median seconds": {
             part: {name: round(statistics.median(values), 3) for name, values in named.items()}
             for part, named in times.items()

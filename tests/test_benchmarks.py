@@ -46,7 +46,12 @@ def test_the_page_shows_the_cost_of_all_detectors() -> None:
 
 def test_ours_equal_direct_computation_in_float64() -> None:
     exact = STORED["largest relative difference"]
-    assert all(exact[f"{name} to direct float64"] < 1e-11 for name in ("KD", "MAHA", "LID"))
+    assert all(exact[f"{name} to direct float64"] < 1e-11 for name in ("KD", "MAHA", "LID-float64"))
+    assert exact["LID to direct float64"] < 1e-5  # of float32 features, which are promised 1e-4
+
+
+def test_lid_of_float32_features_is_twice_as_fast_as_scikit_learns() -> None:
+    assert STORED["theirs over ours"]["both"]["LID scikit-learn"]["quartile_low"] > 2
 
 
 def cost_row(name: str) -> str:

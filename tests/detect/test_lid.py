@@ -79,6 +79,24 @@ def test_gradients_agree_with_finite_differences():
     assert torch.autograd.gradcheck(LID().fit(z, labels).score, (query,))
 
 
+@pytest.mark.parametrize("d", [6, 40])
+def test_float32_stays_float32_where_it_is_as_good(d: int, tmp_path: Path):
+    z, labels = classes(d=d)
+    z, query = z.float(), torch.cat([normal(200, d, seed=1).float() * 3, z[:50].float()])
+    lid, exact = LID().fit(z, labels), LID().fit(z.double(), labels)
+    assert lid.references_[""].reference.dtype == torch.float32
+    found, wanted = lid.score(query), exact.score(query.double())
+    assert found.dtype == torch.float64
+    assert torch.equal(found, wanted) == (d == 6)  # 6 channels are too few for float32
+    torch.testing.assert_close(found, wanted, rtol=1e-4, atol=0)
+    for mixed in (lid.score(query.double()), exact.score(query)):
+        assert torch.equal(mixed, wanted)
+    lid.save(tmp_path / "lid")
+    back = LID.load(tmp_path / "lid")
+    assert back.references_[""].reference.dtype == torch.float32
+    assert torch.equal(back.score(query), found)
+
+
 # the minibatch
 
 

@@ -323,12 +323,27 @@ def to_score(
         >>> to_score(torch.zeros(2, 3, dtype=torch.float16), {"": 3}, "KD")[""].dtype
         torch.float64
     """
+    return {name: z.double() for name, z in as_given(features, widths, owner, map_side=map_side).items()}
+
+
+def as_given(
+    features: AnyFeatures, widths: Mapping[str, int], owner: str, *, map_side: int | None = None
+) -> dict[str, Tensor]:
+    """`to_score` in the features' own precision, for a density that chooses its own.
+
+    Raises:
+        InputError: as `to_score`.
+
+    Example:
+        >>> as_given(torch.zeros(2, 3, dtype=torch.float16), {"": 3}, "LID")[""].dtype
+        torch.float16
+    """
     layers = by_layer(features, owner, map_side=map_side)
     require(set(widths) <= set(layers), "features", owner, f"with layers {list(widths)}", list(layers))
     wrong = {name: layers[name].shape[1] for name, d in widths.items() if layers[name].shape[1] != d}
     rule = f"of as many channels as in fit, {[widths[name] for name in wrong]}"
     require(not wrong, "features", owner, rule, wrong)
-    return {name: layers[name].double() for name in widths}
+    return {name: layers[name] for name in widths}
 
 
 def check_kind(layers: Mapping[str, Tensor], dimensions: Mapping[str, int], owner: str) -> None:

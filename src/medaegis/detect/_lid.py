@@ -10,7 +10,8 @@ from torch import Tensor
 from medaegis._errors import is_int, require
 from medaegis._types import Labels, PerCase
 from medaegis.density import LocalDimensionality
-from medaegis.detect._detector import Detector, by_layer, check_fit, to_score
+from medaegis.density._lid import check_copies
+from medaegis.detect._detector import Detector, as_given, by_layer, check_fit
 from medaegis.detect._examples import AnyFeatures, Examples
 
 
@@ -66,12 +67,15 @@ class LID(Detector):
         rows = draw_minibatch(labels, self.minibatch, seed=self.seed)
         drawn = {n: LocalDimensionality(z.detach()[rows.to(z.device)], self.neighbours) for n, z in layers.items()}
         for among in drawn.values():
-            among.estimate(among.reference)  # raises where copies leave too few neighbours: now rather than in `score`
+            check_copies(among.reference, self.neighbours)  # now rather than in `score`
         self.references_, self.rows_ = drawn, rows
         return self
 
     def score(self, features: AnyFeatures, predicted: Labels | None = None) -> PerCase:
         """Mean over layers of the LID, (n,) in float64, above 0, differentiable; `predicted` is not used.
+
+        Layers that are float32 in `fit` and here are done in float32 where that is within 1e-4 of float64, as
+        `local_dimensionality` says; all else in float64.
 
         Raises:
             NotFittedError: before `fit`.
@@ -83,8 +87,8 @@ class LID(Detector):
         """The score of each layer alone, (n,) by name."""
         self.check_fitted()
         widths = {name: among.reference.shape[1] for name, among in self.references_.items()}
-        layers = to_score(features, widths, "LID")
-        return {name: self.references_[name].to(z).estimate(z) for name, z in layers.items()}
+        layers = as_given(features, widths, "LID")
+        return {name: _on(z, self.references_[name]).estimate(z) for name, z in layers.items()}
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """The minibatch by layer and parameters.
@@ -108,6 +112,11 @@ class LID(Detector):
             name: LocalDimensionality(tensors[f"{name}|reference"], detector.neighbours) for name in values["fitted"]
         }
         return detector
+
+
+def _on(z: Tensor, among: LocalDimensionality) -> LocalDimensionality:
+    """The same on the device of `z`, in its own precision."""
+    return among.to(among.reference.to(z.device))
 
 
 def draw_minibatch(labels: Labels, size: int, *, seed: int) -> Tensor:
