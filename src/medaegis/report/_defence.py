@@ -64,9 +64,20 @@ def defence_study(table: Sequence[Row], training: Sequence[TrainingLine]) -> Stu
 def _curves(trials: Trials) -> StudyGroup | None:
     if len(trials.budgets) < 2:
         return None
-    strokes = tuple(Stroke(name, *LINES[i % len(LINES)], 1.7) for i, name in enumerate(trials.defences))
+    strokes = strokes_of(trials.defences)
     panels = tuple(_curve(trials, metric, strokes, f"worst-{i}") for i, metric in enumerate(PANELS))
     return StudyGroup("The worst case over budgets", CURVES, (*strokes, GUESSING), panels)
+
+
+def strokes_of(names: Sequence[str]) -> tuple[Stroke, ...]:
+    """A stroke a defence; once the colours are used up, they come again with other dashes.
+
+    Example:
+        >>> len({(stroke.colour, stroke.dash) for stroke in strokes_of("abcdefghijkl")})
+        12
+    """
+    m = len(LINES)
+    return tuple(Stroke(name, LINES[i % m][0], LINES[(i + i // m) % m][1], 1.7) for i, name in enumerate(names))
 
 
 def _curve(trials: Trials, metric: str, strokes: Sequence[Stroke], name: str) -> StudyPanel:

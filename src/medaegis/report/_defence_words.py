@@ -49,8 +49,8 @@ OWN = {
     "WB": "White box: raises S and the classifier\u2019s margin at once, by signs of the gradient, which BPDA carries "
     "through the Cushion.",
     "WB_d": "WB whose steps are ten times smaller in the second half.",
-    "WB, momentum, decay, best": "WB with momentum and shrinking steps; like all that follow, it is content with a "
-    "small margin of the classifier, gives the rest to the Shield and keeps its best image.",
+    "WB, momentum, decay, best": "WB with momentum and shrinking steps; as most of the stronger attackers, it is "
+    "content with a small margin of the classifier, gives the rest to the Shield and keeps its best image.",
     "WB, fine steps, best": "WB with small steps.",
     "WB by Auto-PGD": "WB with step sizes that adapt by themselves.",
     "WB, selective projection": "WB that follows one aim at a time: classifier until fooled, then Shield.",
