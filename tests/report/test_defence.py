@@ -96,7 +96,7 @@ def test_the_worst_case_leads_and_every_sentence_is_exact() -> None:
         "By budget, that share is 10.0 % [8.0, 12.0] at 8/256 and 75.0 % [73.0, 77.0] at 16/256. In the worst case, "
         "the AUC over the attacks that fool the classifier is 70.0 % [68.0, 72.0] at 8/256 and 18.0 % [16.0, 20.0] at "
         "16/256. Below 16/256 only WB by Adam on tanh attacked; the others may get further there.",
-        "Alone, \u201cWB, fine steps, best\u201d gets furthest at 16/256, one of those stronger than the paper\u2019s: "
+        "Alone, \u201cWB, fine steps, best\u201d gets furthest at 16/256, one of those beyond the paper: "
         "undetected in 60.0 % [58.0, 62.0] of cases (1 other as often), with an AUC over its successful attacks of "
         "20.0 % [18.0, 22.0]. Of the 3 attackers of the paper, WB gets furthest, with 15.0 % [13.0, 17.0].",
         "Of the paper\u2019s 3 AUCs for this defence (90.2 to 98.1 %), 2 hold here (PGD and PGD-L2): the measured "
@@ -107,6 +107,24 @@ def test_the_worst_case_leads_and_every_sentence_is_exact() -> None:
         "[96.0, 100.0]; 11.0 % [9.0, 13.0] of them are rejected. Of those that it judges rightly and that set no "
         "threshold, 89.0 % [87.0, 91.0] pass (achieved TNR; the aim is 90 %).",
     ]
+
+
+def test_the_papers_own_attacker_may_get_furthest() -> None:
+    table = [replace(r, value=90.0) if (r.metric, r.attack) == ("undetected", "WB") else r for r in shield_alone()]
+    said = plain(study(table).findings[0].sentences[1])
+    assert said.startswith("Alone, WB gets furthest at 16/256, one of the paper\u2019s own: undetected in 90.0 % ")
+    assert said.endswith(
+        "Of the 2 attackers beyond the paper, \u201cWB, fine steps, best\u201d gets furthest, with 60.0 % [58.0, 62.0]."
+    )
+    one = [r for r in table if "fine" not in r.attack]
+    said = plain(study(one).findings[0].sentences[1])
+    assert said.endswith(
+        "The only attacker beyond the paper, WB by Adam on tanh, is undetected in 60.0 % [58.0, 62.0]."
+    )
+    none = [replace(r, value=0.0) if (r.metric, r.attack) == ("undetected", "WB by Adam on tanh") else r for r in one]
+    assert plain(study(none).findings[0].sentences[1]).endswith(
+        "The only attacker beyond the paper does not get past it."
+    )
 
 
 def test_where_no_attack_succeeds_the_sentences_say_so() -> None:

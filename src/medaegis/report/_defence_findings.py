@@ -88,24 +88,24 @@ def _fewer(trials: Trials, one: str) -> str:
 
 
 def _furthest(trials: Trials, one: str) -> list[str]:
-    """The attacker who gets furthest alone, and the one of the other kind: of the paper, or stronger."""
+    """The attacker who gets furthest alone, and the one of the other kind: of the paper, or beyond it."""
     names = trials.attackers(trials.full, one)
-    stronger = [name for name in names if trials.group(name) == GROUPS[2]]
-    own = [name for name in names if name not in stronger]
+    beyond = [name for name in names if trials.group(name) == GROUPS[2]]
+    own = [name for name in names if name not in beyond]
     first = _best(trials, one, names)
     if first is None or len(names) == 1:
         return []
     others = [name for name in names if name != first.attack and _share(trials, one, name) == first.value]
-    whose = "one of the paper\u2019s own" if first.attack in own else "one of those stronger than the paper\u2019s"
-    kind = f", {whose}" if own and stronger else ""
+    whose = "one of the paper\u2019s own" if first.attack in own else "one of those beyond the paper"
+    kind = f", {whose}" if own and beyond else ""
     tied = f" ({_count(len(others), 'other')} as often)" if others else ""
     area = trials.find(one, SUCCESSFUL, first.attack, trials.full)
     said = f"Alone, {_named(first.attack)} gets furthest at {trials.full}{kind}: undetected in "
     said += f"{_short(first)} of cases{tied}"
     said += "." if area is None or _none(area) else f", with an AUC over its successful attacks of {_short(area)}."
-    if not (own and stronger):
+    if not (own and beyond):
         return [said]
-    rest, noun = (stronger, "stronger attacker") if first.attack in own else (own, "attacker of the paper")
+    rest, noun = (beyond, "attacker beyond the paper") if first.attack in own else (own, "attacker of the paper")
     return [said, _second(_best(trials, one, rest), len(rest), noun)]
 
 
@@ -153,16 +153,16 @@ def _papers(trials: Trials, one: str) -> str:
 
 
 def _below_the_papers(trials: Trials, one: str) -> str:
-    """How far the stronger attackers bring the figure that the paper has; empty where it has none for this defence."""
+    """How far attackers beyond the paper bring the figure that the paper has; empty where it has none for this one."""
     names = trials.attackers(trials.full, one)
     rows = [(name, trials.find(one, AUC, name, trials.full)) for name in names]
-    stronger = [row for name, row in rows if row is not None and not _none(row) and trials.group(name) == GROUPS[2]]
-    if not stronger or not any(row is not None and math.isfinite(row.published) for _, row in rows):
+    beyond = [row for name, row in rows if row is not None and not _none(row) and trials.group(name) == GROUPS[2]]
+    if not beyond or not any(row is not None and math.isfinite(row.published) for _, row in rows):
         return ""
-    least = min(stronger, key=lambda row: row.value)
-    many = len(stronger) > 1
+    least = min(beyond, key=lambda row: row.value)
+    many = len(beyond) > 1
     who = (
-        f"The {len(stronger)} attackers that the paper does not have bring"
+        f"The {len(beyond)} attackers that the paper does not have bring"
         if many
         else "An attacker that it lacks brings"
     )

@@ -17,7 +17,7 @@ CONVENTIONAL = ("FGSM", "BIM", "PGD", "MIM", "DIM", "TIM", "CW-Linf", "PGD-L2", 
 ADAPTIVE = ("Fea", "HFC", "WB", "WB_d")
 HALVED = ("PGD-L2", "CW-L2")
 """Attackers whose own budget, a root mean square, is half the Linf budget."""
-GROUPS = ("Conventional", "Adaptive (of the paper)", "Stronger than the paper\u2019s")
+GROUPS = ("Conventional", "Adaptive (of the paper)", "Beyond the paper (stronger by design)")
 LAST = "All attackers together"
 WORDS = {
     UNDETECTED: "Fooled and accepted (undetected)",

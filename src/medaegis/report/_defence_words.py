@@ -35,9 +35,9 @@ WORDS = {
     "Budget of L2 attackers": "PGD-L2 and CW-L2 may change single pixels at will, as long as the root mean square of "
     "the change stays within their own budget. As in the paper this is half as many grey levels: 8/256 where others "
     "have 16/256. Tables name it beside the attacker and count it as the larger budget.",
-    "Conventional, adaptive, stronger": "Conventional attackers do not know of the defence, except that gradients go "
-    "through the Cushion. The paper\u2019s adaptive ones hide from detectors or know all of the defence. The stronger "
-    "ones are ours: they know all of it too, and search better.",
+    "Conventional, adaptive, beyond": "Conventional attackers do not know of the defence, except that gradients go "
+    "through the Cushion. The paper\u2019s adaptive ones hide from detectors or know all of the defence. Those "
+    "beyond the paper are ours: they know all of it too, and are meant to search better.",
 }
 KEPT = ("Attacked (adversarial) image", "Budget", "95 % interval", "n", "n/a", "Difference, amplified")
 OWN = {
@@ -49,7 +49,7 @@ OWN = {
     "WB": "White box: raises S and the classifier\u2019s margin at once, by signs of the gradient, which BPDA carries "
     "through the Cushion.",
     "WB_d": "WB whose steps are ten times smaller in the second half.",
-    "WB, momentum, decay, best": "WB with momentum and shrinking steps; as most of the stronger attackers, it is "
+    "WB, momentum, decay, best": "WB with momentum and shrinking steps; as most beyond the paper, it is "
     "content with a small margin of the classifier, gives the rest to the Shield and keeps its best image.",
     "WB, fine steps, best": "WB with small steps.",
     "WB by Auto-PGD": "WB with step sizes that adapt by themselves.",
