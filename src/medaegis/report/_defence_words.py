@@ -20,8 +20,8 @@ WORDS = {
     "AUC": "Area under the ROC curve of the Shield, in percent: the chance that it finds a random attacked image more "
     "suspicious than a random clean one. 100 is perfect, 50 is guessing. It counts all attacked images, as the paper "
     "does, also those that do not fool the classifier.",
-    "AUC, successful": "The same AUC with those attacked images alone that fool the classifier, the only ones that do "
-    "harm; n counts them. Where none does, it is n/a.",
+    "AUC, successful": "The same AUC with those attacked images alone that fool the classifier; "
+    "n counts them. Where none does, it is n/a.",
     "undetected": "The share of attacked cases that succeed in full: the classifier says what the attacker wants, and "
     "the Shield accepts. High is bad for the defender.",
     "TPR@90": "The share of attacked images that are rejected, at thresholds set so that 90 % of clean images pass.",
@@ -58,8 +58,9 @@ OWN = {
     "WB, momentum, 3 restarts": "WB with momentum from three random starts; the best counts.",
     "WB + HFC": "WB that also pulls all features to normal ones.",
     "WB by Adam on tanh": "WB with the optimiser Adam in coordinates in which the budget has no edge.",
-    "WB by Adam, 1/2 resolution": "WB by Adam with a change of half the resolution; 1/4 and 1/8 likewise. Coarse "
-    "changes survive a Cushion.",
+    "WB by Adam, 1/2 resolution": "WB by Adam with a change of half the resolution; coarse changes survive a Cushion.",
+    "WB by Adam, 1/4 resolution": "WB by Adam with a change of a quarter of the resolution.",
+    "WB by Adam, 1/8 resolution": "WB by Adam with a change of an eighth of the resolution.",
     "WB by Adam, identity BPDA": "WB by Adam that takes the Cushion for nothing in the backward pass.",
     "WB by Adam, over JPEG qualities": "WB by Adam with EOT over qualities of JPEG.",
     "WB by Adam, from another Shield": "WB by Adam against a defence trained separately, tried here.",
