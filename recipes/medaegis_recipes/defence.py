@@ -20,6 +20,7 @@ TINY = {
     "curve": ("adam",),
     "eps": ("4/256", "16/256"),
     "steps": 3,
+    "components": 1,
     "images": 6,
     "shield_epochs": 2,
     "shield_steps": 2,

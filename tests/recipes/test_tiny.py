@@ -303,3 +303,22 @@ def test_several_seeds(tmp_path: Path) -> None:
     assert "Seed by seed" in page
     assert "the table has another value" not in page
     assert run_recipe(recipe, out=tmp_path, tiny=True).computed == 0
+
+
+def test_defences(tmp_path: Path) -> None:
+    """On phantoms: both defences, the worst case at both budgets, and a page that begins with it."""
+    recipe = find_recipe("defence-fundus")
+    run_recipe(recipe, out=tmp_path, tiny=True)
+    rows = pyarrow.csv.read_csv(tmp_path / "table.csv").to_pylist()
+    worst = [row for row in rows if row["attack"] == "Worst case" and row["metric"] == "undetected"]
+    assert [row["eps"] for row in worst] == ["4/256", "16/256"] * 2
+    for row in worst:
+        same = (row["detector"], row["eps"], row["metric"])
+        alone = [r["value"] for r in rows if (r["detector"], r["eps"], r["metric"]) == same and r["attack"]]
+        assert row["value"] == max(alone)
+    lines = text_table(tmp_path).splitlines()
+    assert [line.split(", against 4 attackers")[0] for line in lines[:2]] == [row["detector"] for row in worst[::2]]
+    page = (tmp_path / "report.html").read_text()
+    assert "some attacker fools the classifier" in page
+    assert "How the Shields learned" in page
+    assert run_recipe(recipe, out=tmp_path, tiny=True).computed == 0

@@ -15,6 +15,8 @@ from markupsafe import Markup
 from medaegis.report._crossed import crossings, difference_grid
 from medaegis.report._curves import curve_findings, success_curves
 from medaegis.report._cushions import cushion_grids
+from medaegis.report._defence import defence_study
+from medaegis.report._defence_words import defence_glossary
 from medaegis.report._direction import direction_study
 from medaegis.report._glossary import DETECTORS, glossary
 from medaegis.report._headline import Finding, headline, other_attacks
@@ -87,11 +89,13 @@ def _context(run: RunFolder) -> dict[str, Any]:
     attacks = unique(row.attack for row in table if row.attack)
     detectors = unique(row.detector for row in table if row.detector)
     metrics = unique(row.metric for row in table)
-    study = stress_cushion_study(table) or stress_study(table) or direction_study(table, run.channels)
-    lesions = lesion_grid(table)
+    defences, lesions = defence_study(table, run.training), lesion_grid(table)
+    stressed = stress_cushion_study(table) or stress_study(table)
+    study = stressed or direction_study(table, run.channels) or defences
     curves = None if detectors or study else success_curves(table)
     plain_page = study is None and lesions is None and curves is None
     words = glossary(attacks, detectors, metrics) if lesions is None else lesion_glossary(metrics)
+    words = words if defences is None else defence_glossary(attacks, metrics)
     return {
         "manifest": run.manifest,
         "findings": lesion_findings(table) if lesions else _findings(run, study, curved=curves is not None),

@@ -22,6 +22,8 @@ TABLE_NUMBERS = ("value", "ci_low", "ci_high", "n", "published")
 MATRIX_TEXT = ("detector", "eps", "learned", "attack", "hfc", "metric")
 MATRIX_NUMBERS = ("value", "low", "high", "n")
 DIFFERENCES_TEXT, DIFFERENCES_NUMBERS = ("attack", "eps", "hfc", "first", "second"), ("value", "low", "high", "p", "n")
+TRAINING_TEXT = ("defence",)
+TRAINING_NUMBERS = ("epoch", "eps", "attack_success", "validation_auc")
 LAYERS_TEXT, LAYERS_NUMBERS = ("measure", "layer", "variant"), ("value", "low", "high")
 CASES_TEXT = ("case", "attack", "eps", "hfc", "kind", "detector")
 CASES_NUMBERS = ("fooled", "score", "threshold")
@@ -241,6 +243,17 @@ class DifferenceLine:
     n: float
 
 
+@dataclass(frozen=True)
+class TrainingLine:
+    """One line of training.csv: an epoch of a defence's training; budget in pixel units, the rest as shares of 1."""
+
+    defence: str
+    epoch: float
+    eps: float
+    attack_success: float
+    validation_auc: float
+
+
 @dataclass(frozen=True, eq=False)
 class RunFolder:
     """Everything that a report draws from."""
@@ -254,6 +267,7 @@ class RunFolder:
     channels: Embedding | None = None
     matrix: tuple[MatrixLine, ...] = ()
     differences: tuple[DifferenceLine, ...] = ()
+    training: tuple[TrainingLine, ...] = ()
     by_seed: dict[int, tuple[Row, ...]] = field(default_factory=dict[int, tuple[Row, ...]])
 
 
@@ -286,6 +300,7 @@ def read_run(run_dir: Path) -> RunFolder:
         channels=_read_embedding(run_dir / "channels.parquet"),
         matrix=_read_lines(run_dir / "matrix.csv", MatrixLine, MATRIX_TEXT, MATRIX_NUMBERS),
         differences=_read_lines(run_dir / "differences.csv", DifferenceLine, DIFFERENCES_TEXT, DIFFERENCES_NUMBERS),
+        training=_read_lines(run_dir / "training.csv", TrainingLine, TRAINING_TEXT, TRAINING_NUMBERS),
         by_seed=_read_seeds(seeds) if seeds.exists() else {},
     )
 

@@ -65,9 +65,17 @@ def tables_text(table: Sequence[Row], tables: Sequence[StudyTable]) -> list[str]
         own = [r for r in table if (r.dataset, r.model) == (name, model) and r.metric in CLEAN]
         said = ", ".join(f"{r.metric} {r.value:.1f} [{r.ci_low:.1f}, {r.ci_high:.1f}] n={r.n}" for r in own)
         lines.append(f"{name}, {model}: {said}")
-    for one in tables:
-        lines += ["", one.caption, *grid_lines(one.grid)]
-    return lines
+    return lines + grids_text(tables)
+
+
+def grids_text(tables: Sequence[StudyTable]) -> list[str]:
+    """Tables as lines for a terminal, each behind an empty line and its caption.
+
+    Example:
+        >>> grids_text([])
+        []
+    """
+    return [line for one in tables for line in ("", one.caption, *grid_lines(one.grid))]
 
 
 def grid_lines(grid: Grid) -> list[str]:
@@ -78,15 +86,22 @@ def grid_lines(grid: Grid) -> list[str]:
         ['Layer']
     """
     heads = [f"{column.metric} {variant}".strip() for column in grid.columns for variant in column.variants]
+    rows = [(line, [_cell_text(cell) for cell in line.cells]) for line in grid.lines]
+    wide = [2 + max(len(texts[i]) for texts in (heads, *(texts for _, texts in rows))) for i in range(len(heads))]
     start = 2 + max([len(grid.corner), *(len(line.name) for line in grid.lines)])
-    rows = [(grid.corner, heads)] + [(line.name, [_told(cell) for cell in line.cells]) for line in grid.lines]
-    wide = [max(26, 2 + max(len(texts[i]) for _, texts in rows)) for i in range(len(heads))]
-    return [
-        (name.ljust(start) + "".join(text.ljust(width) for text, width in zip(texts, wide, strict=True))).rstrip()
-        for name, texts in rows
-    ]
+    found = [_joined(grid.corner, heads, start, wide)]
+    group = ""
+    for line, texts in rows:
+        found += [f"- {line.group}"] if line.group != group else []
+        group = line.group
+        found.append(_joined(line.name, texts, start, wide))
+    return found
 
 
-def _told(cell: Cell) -> str:
-    published = f" (paper: {cell.published})" if cell.published else ""
-    return f"{cell.value} {cell.interval}".strip() + published
+def _joined(name: str, texts: Sequence[str], start: int, wide: Sequence[int]) -> str:
+    return (name.ljust(start) + "".join(text.ljust(width) for text, width in zip(texts, wide, strict=True))).rstrip()
+
+
+def _cell_text(cell: Cell) -> str:
+    published = f"(paper: {cell.published})" if cell.published else ""
+    return " ".join(part for part in (cell.value, cell.interval, published) if part)

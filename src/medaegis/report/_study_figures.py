@@ -1,4 +1,4 @@
-"""Vector drawings of what attacks do to features: change by block, scatter with a fitted line, matrix of numbers."""
+"""Vector drawings of studies: change by block, shares by budget or epoch, scatter with a fitted line, matrix."""
 
 from __future__ import annotations
 
@@ -58,6 +58,53 @@ def profile_svg(profiles: Sequence[Profile], layers: Sequence[str], *, name: str
             axes.minorticks_off()
         axes.set_xticks(places.tolist(), labels=[short_layer(layer) for layer in layers], rotation=60, ha="right")
         axes.set(xlabel="last activation of each block", ylabel="change (%)")
+        return svg_text(figure, name, alt)
+
+
+class Places(NamedTuple):
+    """A horizontal axis: where values stand, which places are labelled and how, and whether it is logarithmic."""
+
+    at: Sequence[float]
+    ticks: Sequence[float]
+    labels: Sequence[str]
+    name: str
+    logarithmic: bool = False
+
+
+def shares_svg(
+    profiles: Sequence[Profile], places: Places, *, label: str, name: str, alt: str, line: Stroke | None = None
+) -> Markup:
+    """Draw percentages from 0 to 100 against budgets or epochs, with bands for the intervals.
+
+    Args:
+        profiles: one a curve, each with one number a place; NaN leaves a gap, and no band.
+        places: the horizontal axis.
+        label: of the vertical axis.
+        name: a name that no other drawing of the page has.
+        alt: the drawing in words.
+        line: how to draw a level line at 50 %; None for none.
+
+    Returns:
+        An svg element.
+
+    Example:
+        >>> one = Profile(FIT, [0.0, 1.0], [1.0, 2.0], [2.0, 3.0])
+        >>> shares_svg([one], Places([1, 2], [1], ["1"], "epoch"), label="%", name="s", alt="A").startswith("<svg")
+        True
+    """
+    with drawing(3.6, 2.6) as (figure, axes):
+        if line is not None:
+            axes.axhline(50.0, **line_style(line))
+        for stroke, low, value, high in profiles:
+            axes.fill_between(
+                places.at, np.asarray(low), np.asarray(high), color=stroke.colour, alpha=0.16, linewidth=0
+            )
+            axes.plot(places.at, value, marker="o", markersize=3, clip_on=False, **line_style(stroke))
+        if places.logarithmic:
+            axes.set_xscale("log", base=2)
+        axes.set_xticks(list(places.ticks), labels=list(places.labels))
+        axes.minorticks_off()
+        axes.set(ylim=(-3, 103), yticks=range(0, 101, 25), xlabel=places.name, ylabel=label)
         return svg_text(figure, name, alt)
 
 

@@ -56,10 +56,12 @@ class Column:
 
 @dataclass(frozen=True)
 class Line:
-    """One row of a printed table."""
+    """One row of a printed table; rows of one `group` stand under its name, and a `marked` row stands out."""
 
     name: str
     cells: tuple[Cell, ...]
+    group: str = ""
+    marked: bool = False
 
 
 @dataclass(frozen=True)

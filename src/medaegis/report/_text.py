@@ -7,12 +7,14 @@ from pathlib import Path
 
 from medaegis.report._curves import grid_text, success_curves
 from medaegis.report._cushions import cushion_grids
+from medaegis.report._defence_findings import defence_findings
+from medaegis.report._defence_tables import terminal_tables
 from medaegis.report._direction import direction_tables
 from medaegis.report._lesions import lesion_text
 from medaegis.report._read import Manifest, Row, read_run
 from medaegis.report._stress import stress_tables
 from medaegis.report._stress_cushions import stress_cushion_tables
-from medaegis.report._study import grid_lines, tables_text
+from medaegis.report._study import grid_lines, grids_text, tables_text
 from medaegis.report._tables import (
     SUCCESS,
     Scope,
@@ -42,6 +44,11 @@ def text_table(run_dir: Path) -> str:
     """
     run = read_run(run_dir)
     table = run.table
+    tried = terminal_tables(table)
+    if tried:
+        leads = [f"{finding.title}: {finding.lead}".replace("\u00a0", " ") for finding in defence_findings(table)]
+        note = "Percent, with 95 % bootstrap intervals; (paper: \u2026) is the published figure. More in report.html."
+        return "\n".join([*leads, *grids_text(tried), "", *_checks(run.manifest), note])
     studied = stress_cushion_tables(table) or stress_tables(table) or direction_tables(table)
     if studied:
         note = "95 % bootstrap intervals in brackets; what the figures are stands above each table."
