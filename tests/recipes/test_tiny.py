@@ -305,6 +305,23 @@ def test_several_seeds(tmp_path: Path) -> None:
     assert run_recipe(recipe, out=tmp_path, tiny=True).computed == 0
 
 
+@pytest.mark.parametrize(
+    ("name", "second"),
+    [
+        ("defence-layers", "Medical Aegis (jpeg:80), paper, tap 1"),
+        ("defence-cushions", "Medical Aegis (jpeg:90), paper"),
+    ],
+)
+def test_parts_of_a_defence(name: str, second: str, tmp_path: Path) -> None:
+    """Two defences each, with the paper's figures of both."""
+    run_recipe(find_recipe(name), out=tmp_path, tiny=True)
+    rows = pyarrow.csv.read_csv(tmp_path / "table.csv").to_pylist()
+    assert list(dict.fromkeys(row["detector"] for row in rows))[1] == second
+    shown = [row["detector"] for row in rows if row["metric"] == "AUC" and row["published"] is not None]
+    assert set(shown) == {row["detector"] for row in rows}
+    assert all(row["attack"] == "PGD" for row in rows if row["metric"] == "AUC" and row["published"] is not None)
+
+
 def test_defences(tmp_path: Path) -> None:
     """On phantoms: both defences, the worst case at both budgets, and a page that begins with it."""
     recipe = find_recipe("defence-fundus")

@@ -73,7 +73,8 @@ class DefencePlan:
     Args:
         settings: what it was made from.
         dataset: what tables call the data.
-        published: the papers' figures by (attack, eps, hfc, detector, metric).
+        published: the papers' figures by (attack, eps, hfc, detector, metric); the detector as tables
+            or the paper call it.
         differs: what differs from the paper, and why.
     """
 
@@ -108,7 +109,8 @@ def defence_plan(
     Args:
         settings: what to do.
         dataset: what tables call the data.
-        published: the papers' figures by (attack, eps, hfc, detector, metric).
+        published: the papers' figures by (attack, eps, hfc, detector, metric); the detector as tables
+            or the paper call it.
         differs: what differs from the paper, and why.
 
     Raises:

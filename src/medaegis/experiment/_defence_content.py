@@ -57,7 +57,8 @@ class _View:
         return rows
 
     def _row(self, one: Defence, metric: str, figure: Estimate, attack: str = "", eps: str = "") -> Row:
-        known = self.plan.published.get((attack, eps, "", one.choice.published, metric)) if attack else None
+        keys = [(attack, eps, "", name, metric) for name in (one.choice.label, one.choice.published)]
+        known = next((self.plan.published[key] for key in keys if key in self.plan.published), None)
         named = {"dataset": self.plan.dataset, "model": self.plan.settings.model, "attack": attack, "eps": eps}
         return Row(hfc="", detector=one.choice.label, metric=metric, published=known, **named, **percent(figure))
 
