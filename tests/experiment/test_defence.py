@@ -222,6 +222,11 @@ def test_the_shield_works_where_the_budget_is_too_small(breakable: Knowledge) ->
     assert left(breakable, "wb", 30, 0.5 / 256) > 0.5
 
 
+def test_docs_name_every_attacker() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "defence-trials.md").read_text()
+    assert all(f"`{name}`" in page for name in ADVERSARIES)
+
+
 def test_store_is_used(done, tmp_path: Path) -> None:
     plan, context = done
     again = Context(context.store)
