@@ -54,9 +54,11 @@ class BPDA:
         return False
 
     def __call__(self, x: Images, random: CaseRandom | None = None) -> Images:
-        """What `forward` gives, bit for bit, with the gradient of `surrogate`."""
+        """What `forward` gives, bit for bit, with the gradient of `surrogate`, where one is wanted."""
         with torch.no_grad():
             value = self.forward(x.detach().clone())
+        if not (torch.is_grad_enabled() and x.requires_grad):
+            return value.to(x)
         stand_in = x if self.surrogate is None else self.surrogate(x)
         if value.shape != stand_in.shape:
             raise InputError(
