@@ -78,3 +78,14 @@ def backward_row(images: str, eps: str) -> str:
 @pytest.mark.parametrize(("images", "eps"), ATTACKED)
 def test_the_page_shows_which_backward_pass_is_stronger(images: str, eps: str) -> None:
     assert backward_row(images, eps) in DEFENCE
+
+
+def test_the_page_shows_what_shields_cost() -> None:
+    stored = json.loads((RESULTS / "shield--x86_64.json").read_text())
+    page = (ROOT / "docs" / "defence.md").read_text()
+    for run in ("torchvision, batch 1", "accelerated, batch 1", "accelerated, batch 8"):
+        for name, most in (("with Shields / bare", 1.05), ("with both / bare", 1.10)):
+            found = stored[run][name]
+            middle, low, high = (100 * (found[key] - 1) for key in ("median", "quartile_low", "quartile_high"))
+            assert f"{middle:.1f} % [{low:.1f}, {high:.1f}]" in page
+            assert found["median"] <= most
