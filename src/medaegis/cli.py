@@ -291,6 +291,8 @@ def aegis_fit(
         click.echo(f"{part:<12} n = {sum(counts.values())}")
     best = max(entry["validation_auc"] for entry in facts.history)
     click.echo(f"Validation AUC, the worst over Shields and training attacks: {best:.3f} in the best epoch.")
+    if facts.probe_auc is not None:
+        click.echo(f"Against attacks of 40 steps that they did not learn from: {facts.probe_auc:.3f}.")
     click.echo(f"Guard: {done.path}, SHA-256 {done.sha256}")
 
 

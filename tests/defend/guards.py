@@ -12,7 +12,9 @@ from torch import Tensor, nn
 from defend.toy import fooled_network, toy_images
 from medaegis.defend import Aegis, ShieldSettings, TrainingAttack
 
-QUICK = ShieldSettings(attacks=(TrainingAttack(steps=2),), epochs=1, growing=1, last_eps=4 / 256, width=4)
+QUICK = ShieldSettings(
+    attacks=(TrainingAttack(steps=2),), epochs=1, growing=1, last_eps=4 / 256, width=4, probe_cases=4
+)
 
 
 @lru_cache(maxsize=1)

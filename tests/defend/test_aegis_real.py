@@ -13,7 +13,7 @@ import medaegis as ma
 from medaegis.defend import JPEG, Aegis, AegisVerdict, ShieldSettings, TrainingAttack, _aegis_onnx
 
 DATA = Path(os.environ.get("MEDAEGIS_DATA", Path(__file__).parents[3] / "shared" / "data")) / "chest_xray"
-QUICK = ShieldSettings((TrainingAttack(steps=1),), epochs=1, growing=1, last_eps=4 / 256, width=4)
+QUICK = ShieldSettings((TrainingAttack(steps=1),), epochs=1, growing=1, last_eps=4 / 256, width=4, probe_cases=0)
 
 
 @pytest.fixture(scope="module")

@@ -72,7 +72,7 @@ def test_errors_of_attacks(name, value) -> None:
     [
         *(("attacks", ()), ("attacks", ("pgd",)), ("epochs", 0), ("growing", 0), ("first_eps", 0), ("last_eps", 16)),
         *(("batch_size", 0), ("learning_rate", 0), ("weight_decay", -1), ("validation_share", 1), ("width", 1)),
-        *(("shift", 0.6), ("average", 1.0), ("validation_cases", 1)),
+        *(("shift", 0.6), ("average", 1.0), ("validation_cases", 1), ("probe_cases", -1)),
     ],
 )
 def test_errors_of_settings(name, value) -> None:

@@ -33,6 +33,7 @@ QUICK = ShieldSettings(
     batch_size=8,
     width=4,
     stuck_after=99,
+    probe_cases=0,
 )
 
 
@@ -235,6 +236,24 @@ def test_no_warning_where_it_learns(fooled) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         train(fooled, replace(QUICK, learning_rate=0.01, stuck_after=2))
+
+
+def test_a_shield_that_only_hides_gradients_is_told_of() -> None:
+    """It learns from steps that hardly move an image, rejects none of them wrongly, and falls to any real attack."""
+    net = fooled_network()
+    hardly = TrainingAttack(steps=1, path=0.01, random_start=False)
+    settings = replace(QUICK, attacks=(hardly,), epochs=4, growing=1, last_eps=40 / 256, learning_rate=0.01)
+    quiet = train(net, settings, n=64)
+    assert quiet.history[-1]["validation_auc"] > 0.9
+    assert quiet.probe_auc != quiet.probe_auc
+    with pytest.warns(DefenceWarning, match=r"worst AUC (0\.9|1\.0).* only hid gradients"):
+        told = train(net, replace(settings, probe_cases=12), n=64)
+    assert told.probe_auc < 0.6
+    assert told.history == quiet.history
+
+
+def test_a_shield_that_holds_is_not_told_of(learned) -> None:
+    assert learned.probe_auc > 0.9
 
 
 def test_errors() -> None:

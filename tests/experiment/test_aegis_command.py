@@ -20,7 +20,18 @@ from medaegis.defend import JPEG, Aegis, BitDepth, Chain, ShieldSettings, _shiel
 from medaegis.experiment import AegisSettings, named_cushion
 from medaegis.models import build_model, load_factory
 
-QUICK = ("--training", "paper", "--set", "epochs=1", "--set", "last_eps=4/256", "--set", "width=4")
+QUICK = (
+    "--training",
+    "paper",
+    "--set",
+    "epochs=1",
+    "--set",
+    "last_eps=4/256",
+    "--set",
+    "width=4",
+    "--set",
+    "probe_cases=4",
+)
 
 
 class World(NamedTuple):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -54,6 +55,8 @@ class AegisFacts(NamedTuple):
             classifier got wrong.
         calibration: by class, S of its calibration cases, from low to high.
         history: of the training, one dictionary an epoch; see `TrainedShields`.
+        probe_auc: the worst AUC of stronger attacks than those of the training, on the Shields alone; None where
+            none were tried.
     """
 
     network_hash: str
@@ -65,6 +68,7 @@ class AegisFacts(NamedTuple):
     counts: dict[str, dict[str, int]]
     calibration: tuple[tuple[float, ...], ...]
     history: tuple[dict[str, float], ...]
+    probe_auc: float | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -151,7 +155,7 @@ class Aegis:
             NumericsError: maps or a loss are not finite.
 
         Warns:
-            DefenceWarning: a Shield has stopped learning.
+            DefenceWarning: a Shield has stopped learning, or stronger attacks get past what rejects the training's own.
         """
         check_tnr(tnr)
         good = cushion is None or is_a(cushion, Cushion)
@@ -176,6 +180,7 @@ class Aegis:
             counts=_counts(cases, parts, trained),
             calibration=_calibration(Shielded(model, trained.shields, step), cases, parts, chosen.batch_size),
             history=trained.history,
+            probe_auc=None if math.isnan(trained.probe_auc) else trained.probe_auc,
         )
         return cls(model, trained.shields, cushion, torch.zeros(trained.shields.classes), facts).at(tnr)
 
@@ -296,6 +301,7 @@ class Aegis:
             settings=settings,
             calibration=tuple(tuple(own) for own in values["calibration"]),
             history=tuple(values["history"]),
+            probe_auc=values.get("probe_auc"),
         )
         thresholds = torch.tensor(values["thresholds"], dtype=torch.float32)
         return cls(model, shields.to(device), cushion, thresholds, facts, dict(values["about"]))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
@@ -14,7 +14,7 @@ from torch.optim.swa_utils import AveragedModel
 from medaegis._errors import NumericsError
 from medaegis._types import Images, Labels
 from medaegis.attack import Attack, run_attack
-from medaegis.defend._shield_settings import ShieldSettings
+from medaegis.defend._shield_settings import ShieldSettings, TrainingAttack
 from medaegis.defend._shield_system import Shielded
 from medaegis.measure import auc
 from medaegis.models import Cases, augment
@@ -124,13 +124,13 @@ def learn(
     return _summary(_joined(seen), bench.system.shields.classes, eps)
 
 
-def validate(bench: ShieldBench, seed: int) -> dict[str, float]:
-    """Loss and AUC on the held-out cases at the full budget: of all Shields and training attacks, the worst AUC.
+def validate(bench: ShieldBench, seed: int, attacks: Sequence[TrainingAttack] | None = None) -> dict[str, float]:
+    """Loss and AUC on the held-out cases at the full budget: of all Shields and attacks, the worst AUC.
 
-    The attacks' draws are the same in every epoch, so that epochs compare.
+    Attacks are the training's unless told. Their draws are the same in every epoch, so that epochs compare.
     """
     classes, losses, areas = bench.system.shields.classes, list[float](), list[float]()
-    for attack in bench.settings.attacks:
+    for attack in bench.settings.attacks if attacks is None else attacks:
         generator = torch.Generator().manual_seed(seed)
         parts = bench.validation.split(bench.settings.batch_size)
         with torch.no_grad():
@@ -138,6 +138,21 @@ def validate(bench: ShieldBench, seed: int) -> dict[str, float]:
         losses.append(sum(_summary(seen, classes, 0.0).by_class) / classes)
         areas += [_area(seen, c) for c in range(classes)]
     return {"validation_loss": max(losses), "validation_auc": min(area for area in areas if area == area)}
+
+
+def few(index: Tensor, labels: Tensor, most: int | None) -> Tensor:
+    """At most so many of these positions, from the classes in turn.
+
+    Example:
+        >>> few(torch.arange(6), torch.tensor([0, 0, 0, 0, 1, 1]), 3)
+        tensor([0, 1, 4])
+    """
+    if most is None or most >= len(index):
+        return index
+    own = labels[index]
+    turn = torch.stack([(own == c).cumsum(dim=0) for c in range(int(own.max()) + 1)], dim=1)
+    order = turn.gather(1, own.long()[:, None])[:, 0].argsort(stable=True)
+    return index[order[:most].sort().values]
 
 
 def _drawn(settings: ShieldSettings, eps: float, generator: torch.Generator) -> Attack:

@@ -92,6 +92,8 @@ class ShieldSettings:
         average: decay of a running mean of the weights, in [0, 1), which is then what is validated and kept; 0 for
             the weights themselves.
         validation_cases: most held-out cases, from the classes in turn; None for all.
+        probe_cases: held-out cases, from the classes in turn, that stronger attacks are tried on after training; 0 for
+            none.
 
     Raises:
         InputError: a setting is out of range.
@@ -120,6 +122,7 @@ class ShieldSettings:
     shift: float = _late(0.0)
     average: float = _late(0.0)
     validation_cases: int | None = _late(None)
+    probe_cases: int = _late(24)
 
     def __post_init__(self) -> None:
         owner = "ShieldSettings"
@@ -142,6 +145,8 @@ class ShieldSettings:
         require(is_number(shift) and 0 <= shift <= 0.5, "shift", owner, "a share in [0, 0.5]", shift)
         require(is_number(self.average) and 0 <= self.average < 1, "average", owner, "in [0, 1)", self.average)
         require(most is None or (is_int(most) and most >= 2), "validation_cases", owner, "an int >= 2, or None", most)
+        good = is_int(self.probe_cases) and self.probe_cases >= 0
+        require(good, "probe_cases", owner, "an int >= 0", self.probe_cases)
 
     @staticmethod
     def paper() -> ShieldSettings:

@@ -46,6 +46,13 @@ class AegisSettings(OwnSettings):
     stop_after: int | None = Field(None, ge=1, description="epochs at the full budget without a better one")
     stuck_after: int | None = Field(None, ge=1, description="epochs at chance before a warning")
     width: int | None = Field(None, ge=2, description="channels of each Shield at the first tap")
+    flip: bool | None = Field(None, description="whether training images are mirrored at random")
+    shift: float | None = Field(None, ge=0, le=0.5, description="largest shift of training images, a share of a side")
+    average: float | None = Field(None, ge=0, lt=1, description="decay of the running mean of the weights; 0 for none")
+    validation_cases: int | None = Field(None, ge=2, description="most held-out cases that choose the epoch")
+    probe_cases: int | None = Field(
+        None, ge=0, description="held-out cases that stronger attacks are tried on; 0: none"
+    )
 
     def shield_settings(self) -> ShieldSettings:
         """The training, with the budget full by the last epoch at the latest."""
