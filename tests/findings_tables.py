@@ -201,6 +201,23 @@ def both_numbers(recipe: str) -> list[str]:
     return table(["attack", "detector", "ours", "hfc-2021", "published"], rows)
 
 
+def defended(recipe: str) -> list[str]:
+    """Every attacker by defence: the AUC as the papers count it, and the share that fools and is accepted."""
+    lines = lines_of(recipe)
+    names = list(dict.fromkeys(line["detector"] for line in lines))
+
+    def cell(attack: str, eps: str, name: str, metric: str) -> str:
+        found = [r for r in lines if (r["attack"], r["eps"], r["detector"], r["metric"]) == (attack, eps, name, metric)]
+        return figure(found[0], interval=True) + published(found[0]) if found else ""
+
+    heads = [f"{name}: {word}" for name in names for word in ("AUC", "undetected")]
+    rows = [
+        [f"{a} {e}", *(cell(a, e, name, metric) for name in names for metric in ("AUC", "undetected"))]
+        for a, e in distinct(lines, "attack", "eps")
+    ]
+    return table(["attacker", *heads], rows)
+
+
 TABLES: dict[str, Callable[[str], list[str]]] = {
     "hiding-fundus": without_and_with,
     "hiding-chest-xray": without_and_with,
@@ -223,6 +240,7 @@ TABLES: dict[str, Callable[[str], list[str]]] = {
     "seeds-fundus": seed_by_seed,
     "reference-fundus": both_numbers,
     "reference-chest-xray": both_numbers,
+    "defence-fundus-first": defended,
 }
 CROSSED = ("detectors-fundus", "detectors-chest-xray")
 """Of these there is a matrix, and a table by layer."""
@@ -233,6 +251,7 @@ RECIPES = {
     "ood-lesions-contrast-2": "ood-lesions",
     "reference-fundus": "detectors-fundus",
     "reference-chest-xray": "detectors-chest-xray",
+    "defence-fundus-first": "defence-fundus",
 }
 """Of stored results that are not called as their recipe is."""
 

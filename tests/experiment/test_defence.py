@@ -81,6 +81,9 @@ def test_table_tells_every_attacker_and_the_worst_case(done) -> None:
             if eps == plan.settings.eps[-1]:
                 assert worst.value >= max(own[title] for title in inside)
         assert next(row for row in rows if row.attack == "PGD-L2").eps == "8/256"
+        check = next(c for c in content.facts["checks"] if "More budget" in c["name"] and one.choice.label in c["name"])
+        shares = [r.value for r in rows if (r.attack, r.metric) == ("WB", "undetected")]
+        assert check["passed"] is (shares[1] >= shares[0] - 5)
     lines = content.sheets["training"]
     assert [line["defence"] for line in lines] == [one.choice.label for one in plan.defences]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from medaegis.experiment._context import Context
 from medaegis.experiment._defence_worst import Outcome, best_of, figures
 from medaegis.experiment._facts import data_facts, estimates, model_facts, notes_of, split_facts
 from medaegis.experiment._named_attack import in_256ths
-from medaegis.experiment._weakness import alive
+from medaegis.experiment._weakness import MOST_LOST, Check, alive
 from medaegis.measure import Estimate, share
 
 if TYPE_CHECKING:
@@ -164,7 +165,7 @@ class _View:
             "adaptive": True,
             "scores": False,
             "followed": [one.choice.label for one in plan.defences],
-            "checks": [self._alive(one) for one in plan.defences],
+            "checks": [check for one in plan.defences for check in (self._alive(one), *self._grows(one))],
             "warnings": notes_of(self.data),
             "differs": list(plan.differs),
             "attack": {one.choice.label: self._taps(one) for one in plan.defences},
@@ -181,6 +182,23 @@ class _View:
         stored = [self.context.get(trial).tensors for trial in one.trials]
         check = alive(*(torch.cat([tensors[name] for tensors in stored]) for name in ("stuck", "steps")))
         return check._replace(name=f"{check.name} ({one.choice.label})").fact()
+
+    def _grows(self, one: Defence) -> list[dict[str, Any]]:
+        """Of each attacker at several budgets: a larger one must not get it past the defence less often."""
+        found: list[dict[str, Any]] = []
+        for name in dict.fromkeys(trial.adversary for trial in one.trials):
+            own = [trial for trial in one.trials if trial.adversary == name]
+            if len(own) < 2:
+                continue
+            rates = [float(self.outcome(trial).undetected.mean()) for trial in own]
+            passed = all(later >= earlier - MOST_LOST for earlier, later in itertools.pairwise(rates))
+            told = ", ".join(f"{trial.eps}: {100 * rate:.1f} %" for trial, rate in zip(own, rates, strict=True))
+            text = (
+                f"Fooled and accepted by budget: {told}. Where it falls, the attacker is too weak at the larger budget."
+            )
+            title = f"More budget, no less success ({ADVERSARIES[name].title}; {one.choice.label})"
+            found.append(Check(title, passed, text).fact())
+        return found
 
 
 def _own_budget(trial: Tried) -> str:
