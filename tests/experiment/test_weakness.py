@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from medaegis.attack import L2, Attack, Linf
+from medaegis.data import spread
 from medaegis.experiment._named_attack import NamedAttack, comparisons, in_256ths
 from medaegis.experiment._weakness import (
     Outcome,
@@ -17,7 +18,6 @@ from medaegis.experiment._weakness import (
     not_run,
     reaches_all,
     slack,
-    spread,
     unseen,
 )
 

@@ -11,7 +11,7 @@ from medaegis.data._load import load_dataset
 from medaegis.data._source_phantom import phantom_dataset
 from medaegis.data._sources import detect_source, list_cases, source_names
 from medaegis.data._split_file import split_from_json, split_to_json
-from medaegis.data._splits import AdversarialSplit, Split, check_no_leak, split_adversarial, split_cases
+from medaegis.data._splits import AdversarialSplit, Split, check_no_leak, split_adversarial, split_cases, spread
 from medaegis.data._warnings import DataWarning
 
 __all__ = [
@@ -41,4 +41,5 @@ __all__ = [
     "split_cases",
     "split_from_json",
     "split_to_json",
+    "spread",
 ]

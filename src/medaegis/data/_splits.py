@@ -208,6 +208,19 @@ def _draw(pool: Positions, classes: Positions, units: Positions, share: float, g
     return np.sort(pool[taken[np.unique(units[pool], return_inverse=True)[1]]])
 
 
+def spread(labels: Positions, n: int) -> Positions:
+    """Positions of the first n cases, taken from the classes in turn, in ascending order.
+
+    Example:
+        >>> spread(np.array([0, 0, 0, 1, 1]), 3)
+        array([0, 1, 3])
+    """
+    turn = np.zeros(len(labels), dtype=np.int64)
+    for label in np.unique(labels):
+        turn[labels == label] = np.arange(int((labels == label).sum()))
+    return np.sort(np.lexsort((labels, turn))[:n])
+
+
 def _class_counts(pool: Positions, classes: Positions, units: Positions) -> NDArray[np.int64]:
     """(units in the pool, classes): how many cases of each class each unit has."""
     names, unit = np.unique(units[pool], return_inverse=True)

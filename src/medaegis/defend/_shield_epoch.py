@@ -14,6 +14,7 @@ from torch.optim.swa_utils import AveragedModel
 from medaegis._errors import NumericsError
 from medaegis._types import Images, Labels
 from medaegis.attack import Attack, run_attack
+from medaegis.data import spread
 from medaegis.defend._shield_settings import ShieldSettings, TrainingAttack
 from medaegis.defend._shield_system import Shielded
 from medaegis.measure import auc
@@ -149,10 +150,7 @@ def few(index: Tensor, labels: Tensor, most: int | None) -> Tensor:
     """
     if most is None or most >= len(index):
         return index
-    own = labels[index]
-    turn = torch.stack([(own == c).cumsum(dim=0) for c in range(int(own.max()) + 1)], dim=1)
-    order = turn.gather(1, own.long()[:, None])[:, 0].argsort(stable=True)
-    return index[order[:most].sort().values]
+    return index[torch.from_numpy(spread(labels[index].long().numpy(), most))]
 
 
 def _drawn(settings: ShieldSettings, eps: float, generator: torch.Generator) -> Attack:

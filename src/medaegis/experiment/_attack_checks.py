@@ -9,10 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from medaegis.data import spread
 from medaegis.experiment._context import Context
 from medaegis.experiment._named_attack import RESTARTS, SINGLE, STEPS, WHY_NOT, NamedAttack, comparisons
 from medaegis.experiment._stages_own import AttackedChunk
-from medaegis.experiment._weakness import Check, Outcome, not_below, not_run, reaches_all, spread
+from medaegis.experiment._weakness import Check, Outcome, not_below, not_run, reaches_all
 
 BUDGET = "Success is complete at a large budget"
 TRANSFER = "White-box is not below transfer"

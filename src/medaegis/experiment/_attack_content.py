@@ -14,7 +14,7 @@ from torch import Tensor
 from medaegis.attack import DEPTHS, L2, Attack
 from medaegis.data import Dataset
 from medaegis.experiment._attack_files import adversarial_name, write_images
-from medaegis.experiment._content import Content, Gallery, GalleryColumn, Row, percent
+from medaegis.experiment._content import Content, Gallery, GalleryColumn, Row, percent, said_of
 from medaegis.experiment._context import Context
 from medaegis.experiment._facts import data_facts, estimates, notes_of
 from medaegis.experiment._stages_own import AttackedChunk, targets
@@ -126,11 +126,15 @@ class _View:
         names, classes = self.data.names, self.data.class_names
         places = self.rows[chosen]
         cases = [
-            {"name": names[place], "label": classes[self.data.labels[place]], **self._said(self.clean[place])}
+            {
+                "name": names[place],
+                "label": classes[self.data.labels[place]],
+                **said_of(self.clean[place], self.data.class_names),
+            }
             for place in places.tolist()
         ]
         found = [self._attacked(i) for i in chosen]
-        said = [self._said(logits) for _, logits in found]
+        said = [said_of(logits, self.data.class_names) for _, logits in found]
         facts: dict[str, Any] = {"title": self.plan.attack.title, "hfc": "", "verdicts": [{} for _ in chosen]}
         facts |= {"attack": self.plan.attack.build().name, "eps": self._shown_budget(chosen)}
         facts |= {"predictions": [s["prediction"] for s in said], "probabilities": [s["probability"] for s in said]}
@@ -148,11 +152,6 @@ class _View:
         if isinstance(built, Attack) and not isinstance(built.constraint, L2):
             return self.plan.attack.budget
         return f"{float(self.found['linf'][chosen].max()) * 256:.3g}/256"
-
-    def _said(self, logits: Tensor) -> dict[str, Any]:
-        probability = logits.softmax(dim=0)
-        best = int(probability.argmax())
-        return {"prediction": self.data.class_names[best], "probability": float(probability[best])}
 
     def checks(self) -> list[dict[str, Any]]:
         """The signs of weakness, all of them, also those that were not looked for."""

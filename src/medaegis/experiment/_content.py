@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -41,6 +41,19 @@ def percent(estimate: Estimate) -> dict[str, Any]:
     """
     value, low, high = (100 * end for end in estimate[:3])
     return {"value": value, "ci_low": low, "ci_high": high, "n": estimate.n}
+
+
+def said_of(logits: Tensor, names: Sequence[str]) -> dict[str, Any]:
+    """What a classifier says of one case by its logits (k,), as galleries have it.
+
+    Example:
+        >>> import torch
+        >>> said_of(torch.tensor([0.0, 0.0, 9.0]), ["a", "b", "c"])["prediction"]
+        'c'
+    """
+    probability = logits.softmax(dim=0)
+    best = int(probability.argmax())
+    return {"prediction": names[best], "probability": float(probability[best])}
 
 
 class GalleryColumn(NamedTuple):

@@ -11,7 +11,7 @@ import torch
 from medaegis.attack import parse_fraction
 from medaegis.data import Dataset
 from medaegis.experiment._adversaries import ADVERSARIES, budget_of
-from medaegis.experiment._content import Content, Gallery, GalleryColumn, Row, Sheet, percent
+from medaegis.experiment._content import Content, Gallery, GalleryColumn, Row, Sheet, percent, said_of
 from medaegis.experiment._context import Context
 from medaegis.experiment._defence_worst import Outcome, best_of, figures
 from medaegis.experiment._facts import data_facts, estimates, model_facts, notes_of, split_facts
@@ -135,19 +135,14 @@ class _View:
         rows = ordered[0].places(self.context)[: len(index)].tolist()
         cases = [
             {"name": self.data.names[place], "label": self.data.class_names[self.data.labels[place]]}
-            | self._said(clean[row])
+            | said_of(clean[row], self.data.class_names)
             for place, row in zip(index, rows, strict=True)
         ]
         return Gallery(cases, self.data.tensor(index), [self._column(one, trial, len(index)) for trial in ordered])
 
-    def _said(self, logits: torch.Tensor) -> dict[str, Any]:
-        probability = logits.softmax(dim=0)
-        best = int(probability.argmax())
-        return {"prediction": self.data.class_names[best], "probability": float(probability[best])}
-
     def _column(self, one: Defence, trial: Tried, n: int) -> GalleryColumn:
         stored, outcome = self.context.get(trial).tensors, self.outcome(trial)
-        said = [self._said(logits) for logits in stored["logits"][:n]]
+        said = [said_of(logits, self.data.class_names) for logits in stored["logits"][:n]]
         title = ADVERSARIES[trial.adversary].title
         facts = {"title": f"{title} {_own_budget(trial)}", "attack": title, "eps": _own_budget(trial), "hfc": ""}
         facts |= {"verdicts": [{one.choice.label: bool(margin < 0)} for margin in outcome.margin[:n]]}

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from medaegis._errors import require
 from medaegis.attack import Attack, bim, cw_linf, fgsm, mim, noise, parse_fraction, pgd, run_attack
+from medaegis.data import spread
 from medaegis.experiment._content import Content
 from medaegis.experiment._context import Context
 from medaegis.experiment._network_settings import Budget
@@ -21,7 +22,6 @@ from medaegis.experiment._several import SeveralSettings, classifiers_of
 from medaegis.experiment._stage import Result, Stage
 from medaegis.experiment._stages_data import cases_at
 from medaegis.experiment._stages_model import Classifier
-from medaegis.experiment._weakness import spread
 from medaegis.measure import closed_form_error, head_weight, value_change
 from medaegis.measure._passes import clean_pass
 from medaegis.models import PENULTIMATE

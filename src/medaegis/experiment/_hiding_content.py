@@ -6,10 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from medaegis.data import Dataset
-from medaegis.experiment._content import Content, Gallery, GalleryColumn, Row, percent
+from medaegis.experiment._content import Content, Gallery, GalleryColumn, Row, percent, said_of
 from medaegis.experiment._context import Context
 from medaegis.experiment._detection import Clean, Part, attack_of, clean_of, figures, part_of
 from medaegis.experiment._differences import differences
@@ -119,18 +118,15 @@ class _View:
         rows = np.concatenate([np.flatnonzero(y == c)[:SHOWN_A_CLASS] for c in np.unique(y)])
         logits = self.context.get(self.plan.clean).tensors["clean.logits"]
         names, classes = self.data.names, self.data.class_names
-        cases = [{"name": names[self.test[r]], "label": classes[y[r]], **self._said(logits, r)} for r in rows.tolist()]
+        cases = [
+            {"name": names[self.test[r]], "label": classes[y[r]], **said_of(logits[r], classes)} for r in rows.tolist()
+        ]
         shown = self.plan.shown
         return Gallery(cases, self.data.tensor(self.test[rows]), [self._column(v, rows.tolist()) for v in shown])
 
-    def _said(self, logits: Tensor, row: int) -> dict[str, Any]:
-        probability = logits[row].softmax(dim=0)
-        best = int(probability.argmax())
-        return {"prediction": self.data.class_names[best], "probability": float(probability[best])}
-
     def _column(self, variant: Variant, rows: list[int]) -> GalleryColumn:
         made, tensors = self.context.get(variant.attacked).tensors, self.context.get(variant.scores).tensors
-        said = [self._said(tensors["adversarial.logits"], r) for r in rows]
+        said = [said_of(tensors["adversarial.logits"][r], self.data.class_names) for r in rows]
         limits = self.known[variant.clean].thresholds
         verdicts = [{d: bool(tensors[f"adversarial.{d}"][r] > limits[d]) for d in self.labels} for r in rows]
         facts = {"title": variant.attacked.title, **self.where(variant), "verdicts": verdicts}

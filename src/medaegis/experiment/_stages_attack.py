@@ -15,13 +15,13 @@ from medaegis import attack as attacks
 from medaegis._errors import require
 from medaegis.attack import Attack, Attacker, AttackResult, Objective, run_attack
 from medaegis.attack._margins import top_gap
+from medaegis.data import spread
 from medaegis.experiment._context import Context
 from medaegis.experiment._named_attack import NamedAttack
 from medaegis.experiment._rivals import with_rival
 from medaegis.experiment._stage import Result, Stage, late, unkeyed
 from medaegis.experiment._stages_data import cases_at
 from medaegis.experiment._stages_model import AdversarialCases, Bank, Classifier, DetectorCases, TrainFeatures
-from medaegis.experiment._weakness import spread
 
 PRESETS = ("fgsm", "bim", "pgd", "mim", "tim", "dim", "cw_linf", "pgd_l2", "apgd", "noise")
 PLAIN, HIDDEN = "without", "with"

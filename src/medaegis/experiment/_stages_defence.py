@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from medaegis.attack import guide_random, hfc, l2_size, parse_fraction, run_attack
 from medaegis.attack._margins import top_gap
+from medaegis.data import spread
 from medaegis.defend import Shielded, ShieldGuard
 from medaegis.experiment._adversaries import ADVERSARIES, Knowledge, budget_of
 from medaegis.experiment._context import Context
@@ -19,7 +20,6 @@ from medaegis.experiment._stages_cushion import Cushioned
 from medaegis.experiment._stages_data import cases_at
 from medaegis.experiment._stages_model import Bank, Classifier
 from medaegis.experiment._stages_shield import ShieldScores, TrainedShield, margins, passes
-from medaegis.experiment._weakness import spread
 
 SHOWN = 4
 
@@ -59,7 +59,7 @@ class Tried(Stage):
         """Which cases, as positions in AdvTest."""
         index = self.scores.cases.split(context).test
         labels = self.scores.shield.classifier.split.images.dataset(context).labels[index]
-        return np.arange(len(index)) if self.n is None else np.sort(spread(labels, self.n))
+        return np.arange(len(index)) if self.n is None else spread(labels, self.n)
 
     def compute(self, context: Context) -> Result:
         """Attack, and ask the defence."""

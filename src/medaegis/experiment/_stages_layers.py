@@ -11,6 +11,7 @@ from torch import Tensor
 from medaegis._errors import require
 from medaegis._types import Tapped
 from medaegis.attack import gradient_sizes
+from medaegis.data import spread
 from medaegis.density import MixtureBank
 from medaegis.detect import make_detector
 from medaegis.experiment._context import Context
@@ -18,7 +19,6 @@ from medaegis.experiment._stage import Result, Stage
 from medaegis.experiment._stages_attack import Attacked
 from medaegis.experiment._stages_data import cases_at
 from medaegis.experiment._stages_model import TrainFeatures, features_of
-from medaegis.experiment._weakness import spread
 from medaegis.measure import auc
 from medaegis.models import PENULTIMATE
 

@@ -13,6 +13,7 @@ from pydantic import Field
 
 from medaegis._errors import require
 from medaegis.attack import parse_fraction
+from medaegis.data import spread
 from medaegis.experiment._content import Content
 from medaegis.experiment._context import Context
 from medaegis.experiment._named_cushion import named_cushion
@@ -22,7 +23,6 @@ from medaegis.experiment._stage import Result, Stage
 from medaegis.experiment._stages_cushion import behind, cushion_of, own_layer
 from medaegis.experiment._stages_data import cases_at
 from medaegis.experiment._stages_model import Classifier
-from medaegis.experiment._weakness import spread
 from medaegis.measure import LayerStress, stress_test
 
 _KEPT = LayerStress._fields[1:]

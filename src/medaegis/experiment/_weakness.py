@@ -7,8 +7,6 @@ import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-import numpy as np
-from numpy.typing import NDArray
 from torch import Tensor
 
 CASES = 16  # cases of the extra runs, unless the user wants another number
@@ -184,16 +182,3 @@ def adaptive_check(detectors: Sequence[str], followed: Sequence[str]) -> Check:
         return Check(name, True, f"{listed}: each was followed by a white-box attack; a stronger one may exist.")
     text = f"Non-adaptive for {', '.join(missed)}: no attack knew them in full and followed their scores."
     return Check(name, False, f"{text} Run it with --set hiding=hfc,white-box.")
-
-
-def spread(labels: NDArray[np.int64], n: int) -> NDArray[np.int64]:
-    """Positions of the first n cases, taken from the classes in turn, in ascending order.
-
-    Example:
-        >>> spread(np.array([0, 0, 0, 1, 1]), 3)
-        array([0, 1, 3])
-    """
-    turn = np.zeros(len(labels), dtype=np.int64)
-    for label in np.unique(labels):
-        turn[labels == label] = np.arange(int((labels == label).sum()))
-    return np.sort(np.lexsort((labels, turn))[:n])
