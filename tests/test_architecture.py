@@ -19,7 +19,7 @@ ABOVE = {
     "report": set(),
     "experiment": {"density", "models", "data", "attack", "detect", "defend", "measure", "report"},
 }
-GROUND = {"_types", "_errors", "_progress", "_version", "_threads"}
+GROUND = {"_types", "_errors", "_late", "_progress", "_version", "_threads"}
 
 
 def _rooms_used(file: Path) -> set[str]:

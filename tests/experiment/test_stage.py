@@ -11,8 +11,9 @@ import pytest
 import torch
 
 from medaegis import DataError
+from medaegis._late import late
 from medaegis.experiment import Context, Result, Stage, Store
-from medaegis.experiment._stage import distinct, late, unkeyed
+from medaegis.experiment._stage import distinct, unkeyed
 
 COMPUTED: list[str] = []
 

@@ -7,6 +7,7 @@ from medaegis.defend._bit_depth import BitDepth
 from medaegis.defend._chain import Chain, cushion_from_json
 from medaegis.defend._cushion import Backward, Cushion
 from medaegis.defend._jpeg import JPEG, Subsampling
+from medaegis.defend._jpeg_draws import JPEGDraws
 from medaegis.defend._shield_accept import ShieldVerdict, shield_accepts, shield_logits, shield_thresholds
 from medaegis.defend._shield_net import ShieldNet, Shields
 from medaegis.defend._shield_plan import TapPlan, tap_plan
@@ -34,6 +35,7 @@ __all__ = [
     "Chain",
     "Cushion",
     "DefenceWarning",
+    "JPEGDraws",
     "OnnxCheck",
     "ShieldGuard",
     "ShieldLogit",

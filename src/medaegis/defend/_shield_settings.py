@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Literal
 
 from medaegis._errors import is_a, is_int, is_number, require
+from medaegis._late import late
 from medaegis.attack import AdamStep, Attack, LowResolution, SignStep, Tanh, pgd
 from medaegis.defend._shield_system import shield_logit
 
 Move = Literal["sign", "adam"]
-
-
-def _late(default: Any) -> Any:
-    """A setting that came later: while it has its default, the keys of stored results are as they were."""
-    return field(default=default, metadata={"late": True})
 
 
 @dataclass(frozen=True)
@@ -118,11 +114,11 @@ class ShieldSettings:
     stop_after: int = 8
     stuck_after: int = 3
     width: int = 10
-    flip: bool = _late(False)
-    shift: float = _late(0.0)
-    average: float = _late(0.0)
-    validation_cases: int | None = _late(None)
-    probe_cases: int = _late(24)
+    flip: bool = late(False)
+    shift: float = late(0.0)
+    average: float = late(0.0)
+    validation_cases: int | None = late(None)
+    probe_cases: int = late(24)
 
     def __post_init__(self) -> None:
         owner = "ShieldSettings"

@@ -31,8 +31,7 @@ from medaegis.attack import (
     tim,
     transfer,
 )
-from medaegis.defend import Shielded, ShieldGuard, shield_logit
-from medaegis.experiment._jpeg_draws import JPEGDraws
+from medaegis.defend import JPEGDraws, Shielded, ShieldGuard, shield_logit
 
 Known = TypeVar("Known")
 Group = Literal["conventional", "adaptive", "beyond"]

@@ -27,19 +27,6 @@ class Result(NamedTuple):
     info: dict[str, Any]
 
 
-def late(default: Any) -> Any:
-    """A field that a dataclass in stages' keys got later: while it has its default, keys are as they were.
-
-    Example:
-        >>> @dataclass(frozen=True)
-        ... class Choice:
-        ...     kappa: float | None = late(None)
-        >>> Choice().kappa is None
-        True
-    """
-    return field(default=default, metadata={"late": True})
-
-
 def unkeyed(default: Any = dataclasses.MISSING) -> Any:
     """A field that does not change the result (a path whose content's hash is another field) and so is not in the key.
 

@@ -13,13 +13,14 @@ from torch import Tensor
 
 from medaegis import attack as attacks
 from medaegis._errors import require
+from medaegis._late import late
 from medaegis.attack import Attack, Attacker, AttackResult, Objective, run_attack
 from medaegis.attack._margins import top_gap
 from medaegis.data import spread
 from medaegis.experiment._context import Context
 from medaegis.experiment._named_attack import NamedAttack
 from medaegis.experiment._rivals import with_rival
-from medaegis.experiment._stage import Result, Stage, late, unkeyed
+from medaegis.experiment._stage import Result, Stage, unkeyed
 from medaegis.experiment._stages_data import cases_at
 from medaegis.experiment._stages_model import AdversarialCases, Bank, Classifier, DetectorCases, TrainFeatures
 

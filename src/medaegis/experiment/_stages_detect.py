@@ -13,10 +13,11 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from medaegis._errors import InputError, require
+from medaegis._late import late
 from medaegis.attack import matched_noise
 from medaegis.detect import Combined, Detector, Examples, detector_class, make_detector, score_tapped
 from medaegis.experiment._context import Context
-from medaegis.experiment._stage import Result, Stage, late
+from medaegis.experiment._stage import Result, Stage
 from medaegis.experiment._stages_attack import Attacked
 from medaegis.experiment._stages_data import cases_at
 from medaegis.experiment._stages_model import AdversarialCases, TrainFeatures, features_of

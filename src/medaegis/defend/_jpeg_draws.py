@@ -9,7 +9,7 @@ import torch
 from medaegis._errors import is_int, require
 from medaegis._types import Images
 from medaegis.attack import CaseRandom
-from medaegis.defend import JPEG
+from medaegis.defend._jpeg import JPEG
 
 
 @dataclass(frozen=True)
