@@ -1,0 +1,126 @@
+"""How a claim of the papers is held against stored results."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from itertools import chain
+from typing import Any, NamedTuple
+
+from findings_tables import RESULTS, Line, lines_of
+
+Ask = Callable[[], "Evidence | None"]
+
+
+class Figure(NamedTuple):
+    """One figure that a claim speaks of: whether it agrees, and whether its whole interval does."""
+
+    value: float
+    agrees: bool
+    surely: bool
+
+
+class Evidence(NamedTuple):
+    """What one run says of a claim."""
+
+    run: str
+    figures: tuple[Figure, ...]
+    unit: str = ""
+
+
+class Claim(NamedTuple):
+    """A claim, where it stands, and what is held against it; without runs, `words` say why, or what shows it."""
+
+    source: str
+    says: str
+    evidence: tuple[Ask, ...] = ()
+    runs: tuple[str, ...] = ()
+    verdict: str = ""
+    words: str = ""
+
+
+def chosen(run: str, sheet: str = "table", **wanted: str | tuple[str, ...]) -> list[Line]:
+    """Rows of a run by one or more values a column."""
+
+    def fits(line: Line) -> bool:
+        return all(line[name] in (v if isinstance(v, tuple) else (v,)) for name, v in wanted.items())
+
+    found = [line for line in lines_of(run, sheet) if fits(line) and line["value"] is not None]
+    assert found, f"{run} has no row with {wanted}"
+    return found
+
+
+def _ends(line: Line) -> tuple[float, float]:
+    low, high = ("ci_low", "ci_high") if "ci_low" in line else ("low", "high")
+    return line[low], line[high]
+
+
+def at_most(bound: float, *runs: str, sheet: str = "table", **wanted: Any) -> Iterator[Ask]:
+    """Every figure lies at or below the bound."""
+    for run in runs:
+        yield _lazily(run, lambda run=run: [_under(line, bound) for line in chosen(run, sheet, **wanted)])
+
+
+def at_least(bound: float, *runs: str, sheet: str = "table", **wanted: Any) -> Iterator[Ask]:
+    """Every figure lies at or above the bound."""
+    for run in runs:
+        yield _lazily(run, lambda run=run: [_over(line, bound) for line in chosen(run, sheet, **wanted)])
+
+
+def lower(*runs: str, than: dict[str, Any], by: tuple[str, ...], sheet: str = "table", **wanted: Any) -> Iterator[Ask]:
+    """Every figure lies below the one that differs from it in `than` and agrees in the columns `by`.
+
+    The value shown is the difference; a figure agrees surely where the two intervals do not meet.
+    """
+
+    def compared(run: str) -> list[Figure]:
+        found: list[Figure] = []
+        for line in chosen(run, sheet, **wanted):
+            same = {name: line[name] for name in by}
+            (other,) = chosen(run, sheet, **(wanted | same | than))
+            gap = line["value"] - other["value"]
+            found.append(Figure(gap, gap < 0, _ends(line)[1] < _ends(other)[0]))
+        return found
+
+    for run in runs:
+        yield _lazily(run, lambda run=run: compared(run), unit="points")
+
+
+def _lazily(run: str, figures: Callable[[], list[Figure]], unit: str = "") -> Ask:
+    return lambda: Evidence(run, tuple(figures()), unit) if (RESULTS / run).exists() else None
+
+
+def _under(line: Line, bound: float) -> Figure:
+    return Figure(line["value"], line["value"] <= bound, _ends(line)[1] <= bound)
+
+
+def _over(line: Line, bound: float) -> Figure:
+    return Figure(line["value"], line["value"] >= bound, _ends(line)[0] >= bound)
+
+
+def judged(claim: Claim) -> tuple[str, str]:
+    """The verdict and its evidence, in words."""
+    if claim.verdict:
+        return claim.verdict, claim.words
+    found = [evidence for ask in claim.evidence if (evidence := ask()) is not None]
+    if not found:
+        return "not run yet", ", ".join(f"`medaegis run {run}`" for run in claim.runs)
+    found = _merged(found)
+    agrees = [figure.agrees for evidence in found for figure in evidence.figures]
+    verdict = "holds" if all(agrees) else "in part" if any(agrees) else "does not hold"
+    return verdict, "; ".join([*map(_shown, found), *([claim.words] if claim.words else [])])
+
+
+def _merged(found: list[Evidence]) -> list[Evidence]:
+    """One entry a run."""
+    runs = dict.fromkeys((evidence.run, evidence.unit) for evidence in found)
+    together = {run: [e.figures for e in found if (e.run, e.unit) == run] for run in runs}
+    return [Evidence(run, tuple(chain(*figures)), unit) for (run, unit), figures in together.items()]
+
+
+def _shown(evidence: Evidence) -> str:
+    values = [figure.value for figure in evidence.figures]
+    low, high = (f"{value:.0f}" for value in (min(values), max(values)))
+    yes, sure = (sum(figure[i] for figure in evidence.figures) for i in (1, 2))
+    span = (low if low == high else f"{low} to {high}") + (f" {evidence.unit}" if evidence.unit else "")
+    beyond = "" if sure == yes else f", {sure} beyond doubt"
+    return f"{evidence.run}: {yes} of {len(values)} ({span}{beyond})"
