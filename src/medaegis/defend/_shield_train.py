@@ -6,7 +6,6 @@ import hashlib
 import json
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
@@ -15,6 +14,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from medaegis._errors import DataError, require
+from medaegis._late import settled
 from medaegis._progress import progress_bar
 from medaegis._types import Images
 from medaegis.data import split_adversarial
@@ -257,7 +257,7 @@ def _origin(
     seed: int,
 ) -> str:
     """A hash of all that a training depends on but the images themselves and `preprocess`."""
-    facts: list[Any] = [asdict(settings), seed, plan.names, plan.sizes, cases.labels.tolist(), list(groups or ())]
+    facts: list[Any] = [settled(settings), seed, plan.names, plan.sizes, cases.labels.tolist(), list(groups or ())]
     digest = hashlib.sha256(json.dumps(facts).encode())
     for name, value in classifier.state_dict().items():
         digest.update(name.encode())
