@@ -88,6 +88,21 @@ def test_table_tells_every_attacker_and_the_worst_case(done) -> None:
     assert [line["defence"] for line in lines] == [one.choice.label for one in plan.defences]
 
 
+def test_unchanged_images_are_held_against_the_shield_of_the_class_that_an_attack_would_make_of_them(done) -> None:
+    plan, context = done
+    one = plan.defences[0]
+    stored = context.get(one.scores).tensors
+    said = stored["clean.logits"].argmax(dim=1)
+    other = one.scores.other_margins(context)
+    for case, claimed in enumerate((1 - said).tolist()):
+        assert other[case] == stored["clean.shields"][case, claimed] - stored["thresholds"][claimed]
+    own = one.scores.margins("clean", context)
+    area = auc(-own.double().numpy(), -other.double().numpy(), draws=1).value
+    (row,) = [r for r in plan.collect(context).rows if (r.detector, r.metric) == ("Shield, paper", "AUC, unchanged")]
+    assert row.value == pytest.approx(100 * area)
+    assert row.n == len(own)
+
+
 def test_no_patient_of_the_thresholds_is_attacked(done) -> None:
     plan, context = done
     for one in plan.defences:

@@ -66,6 +66,7 @@ def _rows(label: str, rng: np.random.Generator, budgets: tuple[int, ...]) -> lis
     add("clean AUC", (98.1, 96.4, 99.3, 234))
     add("clean rejected", _share(np.arange(234) < 27))
     add("TNR achieved", _share(clean >= 0))
+    add("AUC, unchanged", _area(clean, rng.normal(-2.0, 1.0, 90)))
     outcomes: dict[int, list[Outcome]] = {eps: [] for eps in budgets}
     for eps in budgets:
         for name, one in ADVERSARIES.items():

@@ -109,6 +109,14 @@ def test_the_worst_case_leads_and_every_sentence_is_exact() -> None:
     ]
 
 
+def test_what_the_shield_tells_of_unchanged_images_follows_the_clean_cost() -> None:
+    said = plain(study([*TABLE, row("AUC, unchanged", 70.0)]).findings[0].sentences[-1])
+    assert said.endswith(
+        "the aim is 90 %). Unchanged images of another class are told from a class\u2019s own with an AUC of 70.0 % "
+        "[68.0, 72.0]: attacks on the Shield only lower that."
+    )
+
+
 def test_the_papers_own_attacker_may_get_furthest() -> None:
     table = [replace(r, value=90.0) if (r.metric, r.attack) == ("undetected", "WB") else r for r in shield_alone()]
     said = plain(study(table).findings[0].sentences[1])
@@ -207,7 +215,7 @@ def test_tables_hold_every_attacker_in_its_group_and_the_worst_case_last() -> No
     assert [line.cells[1].value for line in undetected.grid.lines] == ["n/a", "n/a", "n/a", "0.0", "n/a", "0.0"]
     assert [line.cells[0].value for line in successful.grid.lines] == ["97.0", "98.0", "60.0", "30.0", "20.0", "18.0"]
     assert successful.grid.lines[-1].cells[1].reason == "no case to measure it on (n = 0)"
-    assert [[c.value for c in line.cells] for line in cost.grid.lines][1] == ["94.0", "97.0", "12.0", "88.0"]
+    assert [[c.value for c in line.cells] for line in cost.grid.lines][1] == ["94.0", "97.0", "12.0", "88.0", "n/a"]
 
 
 def test_an_l2_attackers_row_is_not_taken_for_one_of_a_smaller_budget() -> None:

@@ -17,7 +17,7 @@ from medaegis.experiment._defence_worst import Outcome, best_of, figures
 from medaegis.experiment._facts import data_facts, estimates, model_facts, notes_of, split_facts
 from medaegis.experiment._named_attack import in_256ths
 from medaegis.experiment._weakness import MOST_LOST, Check, alive
-from medaegis.measure import Estimate, share
+from medaegis.measure import Estimate, auc, share
 
 if TYPE_CHECKING:
     from medaegis.experiment._defence import Defence, DefencePlan
@@ -69,7 +69,9 @@ class _View:
         test = one.classifier.split.split(self.context).test
         rejected = one.scores.margins("test", self.context).numpy() < 0
         found["clean rejected"] = share(rejected, groups=[self.data.groups[i] for i in test])
-        found["TNR achieved"] = share(self._margins(one) >= 0, groups=self._groups(one))
+        groups, other = self._groups(one), one.scores.other_margins(self.context).double().numpy()
+        found["TNR achieved"] = share(self._margins(one) >= 0, groups=groups)
+        found["AUC, unchanged"] = auc(-self._margins(one), -other, groups=[*groups, *groups])
         return found
 
     def _margins(self, one: Defence) -> np.ndarray[Any, np.dtype[np.float64]]:

@@ -142,6 +142,12 @@ class ShieldScores(Stage):
         stored = context.get(self).tensors
         return margins(ShieldedPass(stored[f"{part}.logits"], stored[f"{part}.shields"]), stored["thresholds"])
 
+    def other_margins(self, context: Context) -> Tensor:
+        """Of AdvTest, unchanged: S of the next class less its threshold (n,), as if the classifier had said that."""
+        stored = context.get(self).tensors
+        claimed = stored["clean.logits"].roll(1, dims=1)  # what an attack on the classifier alone would make of them
+        return margins(ShieldedPass(claimed, stored["clean.shields"]), stored["thresholds"])
+
 
 def passes(system: Shielded, images: Tensor, context: Context) -> ShieldedPass:
     """Logits of classifier and Shields (n, k), on the CPU."""

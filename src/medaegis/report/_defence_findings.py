@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from medaegis.report._defence_tables import AUC, GROUPS, SUCCESSFUL, UNDETECTED, WORST, Trials, trials_of
+from medaegis.report._defence_tables import AUC, GROUPS, SUCCESSFUL, UNCHANGED, UNDETECTED, WORST, Trials, trials_of
 from medaegis.report._headline import Finding
 from medaegis.report._read import Row
 from medaegis.report._tables import interval, number, reason
@@ -218,8 +218,17 @@ def _clean_cost(trials: Trials, one: str) -> str:
     return (
         f"On clean test images, the classifier{behind} is right in {_short(right)} of cases, with an AUC of "
         f"{_short(area)}{without}; {_short(rejected)} of them are rejected. Of those that it judges rightly and that "
-        f"set no threshold, {_short(passed)} pass (achieved TNR; the aim is 90\u00a0%)."
+        f"set no threshold, {_short(passed)} pass (achieved TNR; the aim is 90\u00a0%).{_unchanged(trials, one)}"
     )
+
+
+def _unchanged(trials: Trials, one: str) -> str:
+    """What the Shield is worth where nothing is changed."""
+    found = trials.find(one, UNCHANGED)
+    if found is None:
+        return ""
+    told = f" Unchanged images of another class are told from a class\u2019s own with an AUC of {_short(found)}"
+    return f"{told}: attacks on the Shield only lower that."
 
 
 def _cushioned(one: str) -> bool:

@@ -12,7 +12,8 @@ from medaegis.report._tables import Column, Grid, Line, budget, cell, unique
 
 WORST = "Worst case"
 AUC, SUCCESSFUL, UNDETECTED, FOOLED = "AUC", "AUC, successful", "undetected", "Adv. Acc"
-CLEAN = ("clean accuracy", "clean AUC", "clean rejected", "TNR achieved")
+UNCHANGED = "AUC, unchanged"
+CLEAN = ("clean accuracy", "clean AUC", "clean rejected", "TNR achieved", UNCHANGED)
 CONVENTIONAL = ("FGSM", "BIM", "PGD", "MIM", "DIM", "TIM", "CW-Linf", "PGD-L2", "CW-L2", "TF")
 ADAPTIVE = ("Fea", "HFC", "WB", "WB_d")
 HALVED = ("PGD-L2", "CW-L2")

@@ -28,6 +28,9 @@ WORDS = {
     "clean rejected": "The share of all clean test images that the Shield rejects, with those that set its thresholds.",
     "TNR achieved": "The share of clean test images that really pass at the thresholds, among those that the "
     "classifier gets right and that set none; 90 % is the aim.",
+    "AUC, unchanged": "How well the Shields tell clean images of their own class from unchanged images of another, in "
+    "percent: what is left of the AUC if the classifier alone is fooled and the image stays as it is. Attacks on the "
+    "Shield only lower it, so where it is low, no training against attacks can help.",
     "BPDA": "Backward pass differentiable approximation: an attack runs the Cushion as it is, and where it needs the "
     "gradient, which JPEG does not have, takes that of a smooth stand-in (or of doing nothing: identity BPDA).",
     "EOT": "Expectation over transformations: an attack that averages its gradient over random draws of a step, here "
