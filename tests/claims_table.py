@@ -32,7 +32,12 @@ def _up(layer: int, way: str = "up") -> str:
 
 
 def _aegis(*attacks: str, defence: str = "Medical Aegis (jpeg:80), paper") -> dict[str, Any]:
-    return {"attack": attacks, "eps": "16/256", "metric": "AUC", "detector": defence}
+    return {
+        "attack": attacks,
+        "eps": ("16/256", "8/256" if "PGD-L2" in attacks else ""),
+        "metric": "AUC",
+        "detector": defence,
+    }
 
 
 CONVENTIONAL = ("FGSM", "BIM", "PGD", "MIM", "DIM", "TIM", "CW-Linf", "PGD-L2", "TF")

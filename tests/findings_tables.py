@@ -218,6 +218,38 @@ def defended(recipe: str) -> list[str]:
     return table(["attacker", *heads], rows)
 
 
+def worst_curve(recipe: str) -> list[str]:
+    """The worst case of every defence by budget: AUC over all, over those that fool, and the undetected share."""
+    lines = [line for line in lines_of(recipe) if line["attack"] == "Worst case"]
+    names = list(dict.fromkeys(line["detector"] for line in lines))
+    metrics = ("AUC", "AUC, successful", "undetected")
+
+    def cell(eps: str, name: str, metric: str) -> str:
+        line = only(lines, eps=eps, detector=name, metric=metric)
+        return "-" if line["value"] is None else figure(line, interval=True)
+
+    rows = [[eps, *(cell(eps, name, m) for name in names for m in metrics)] for (eps,) in distinct(lines, "eps")]
+    return table(["budget", *(f"{name}: {metric}" for name in names for metric in metrics)], rows)
+
+
+def at_full(recipe: str) -> list[str]:
+    """Every attacker at its largest budget on every defence: AUC as the paper counts it, undetected share."""
+    lines = [line for line in lines_of(recipe) if line["attack"] not in ("", "Worst case")]
+    names = list(dict.fromkeys(line["detector"] for line in lines))
+    largest = {line["attack"]: line["eps"] for line in lines}
+
+    def cell(attack: str, name: str, metric: str) -> str:
+        own = {"attack": attack, "eps": largest[attack], "detector": name, "metric": metric}
+        found = [line for line in lines if all(line[key] == value for key, value in own.items())]
+        return figure(found[0]) + published(found[0]) if found else ""
+
+    heads = [f"{name}: {word}" for name in names for word in ("AUC", "undetected")]
+    return table(
+        ["attacker", *heads],
+        [[f"{a} {eps}", *(cell(a, n, m) for n in names for m in ("AUC", "undetected"))] for a, eps in largest.items()],
+    )
+
+
 TABLES: dict[str, Callable[[str], list[str]]] = {
     "hiding-fundus": without_and_with,
     "hiding-chest-xray": without_and_with,
