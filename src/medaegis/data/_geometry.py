@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +11,8 @@ from PIL import Image
 from medaegis._errors import is_int, require
 from medaegis.data._dataset import Pixels
 from medaegis.data._window import parse_window
+
+AnyPixels = TypeVar("AnyPixels", NDArray[np.uint8 | np.uint16], NDArray[np.float32])
 
 
 class Frame(NamedTuple):
@@ -126,7 +128,7 @@ def _shape_in_space(height: int, width: int, short: int, spacing: tuple[float, f
     return max(short, round(tall * short / least)), max(short, round(width * short / least))
 
 
-def _centre(pixels: NDArray[np.generic], size: int) -> NDArray[np.generic]:
+def _centre(pixels: AnyPixels, size: int) -> AnyPixels:
     top, left = (pixels.shape[1] - size) // 2, (pixels.shape[2] - size) // 2
     return pixels[:, top : top + size, left : left + size]
 

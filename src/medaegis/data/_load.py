@@ -22,7 +22,9 @@ from medaegis.data._listing import Case, Listing, relative_name
 from medaegis.data._source_npz import npz_dataset
 from medaegis.data._source_phantom import PHANTOM_CLASSES, phantom_dataset
 from medaegis.data._sources import OF_VOLUMES, LabelKind, check_root, detect_source, list_cases
+from medaegis.data._volume import decode_volume
 from medaegis.data._warnings import DataWarning
+from medaegis.data._window import HU_WINDOW
 from medaegis.data._workers import worker_count
 
 OnBad: TypeAlias = Literal["skip", "error"]
@@ -39,6 +41,8 @@ class _Read(NamedTuple):
     reason: str
     digest: bytes = b""
     remarks: tuple[str, ...] = ()
+    patient: str = ""
+    hounsfield: bool | None = None
 
 
 def load_dataset(
@@ -122,8 +126,9 @@ def load_dataset(
         return whole
     _check_counts(folder, listing.class_names, [case.label for case in listing.cases], listing.skipped)
     chosen = listing.cases if limit is None else _limited(listing.cases, folder, limit)
-    reads, pixels = _decode_all(chosen, folder, frame, stop=on_bad == "error", progress=progress)
-    return _assemble(folder, listing, reads, pixels, on_bad)
+    room = _room(len(chosen), frame)
+    reads, pixels = _decode_all(chosen, folder, frame, room, stop=on_bad == "error", progress=progress)
+    return _assemble(folder, listing, reads, pixels, room, on_bad)
 
 
 def check_kind(name: str, frame: Frame) -> None:
@@ -159,20 +164,28 @@ def _limited(cases: Sequence[Case], folder: Path, limit: int) -> tuple[Case, ...
     return tuple(case for case in cases if case.path in kept)
 
 
+def _room(n: int, frame: Frame) -> Pixels | None:
+    """The array that volumes are put into one by one, so that memory holds them once; None for images."""
+    if frame.depth is None:
+        return None
+    return np.empty((n, frame.channels, frame.depth, frame.size, frame.size), np.uint16)
+
+
 def _decode_all(
-    cases: Sequence[Case], folder: Path, frame: Frame, *, stop: bool, progress: bool
+    cases: Sequence[Case], folder: Path, frame: Frame, room: Pixels | None, *, stop: bool, progress: bool
 ) -> tuple[list[_Read], list[Pixels]]:
-    """What became of each case, and the pixels of the good ones."""
+    """What became of each case, and the pixels of the good ones; with a room, they lie at its beginning."""
 
     def read(case: Case) -> tuple[_Read, Pixels | None]:
         name = relative_name(case.path, folder)
         try:
-            image = decode(case.path, frame)
+            image = decode(case.path, frame) if room is None else decode_volume(case, frame)
         except BadImageError as error:
             if stop:
                 raise
             return _Read(case, name, error.reason), None
-        return _Read(case, name, "", image.digest, image.remarks), image.pixels
+        done = _Read(case, name, "", image.digest, image.remarks, image.patient, image.hounsfield)
+        return done, image.pixels
 
     reads: list[_Read] = []
     pixels: list[Pixels] = []
@@ -183,12 +196,22 @@ def _decode_all(
     ):
         for done, image in pool.map(read, cases):
             reads.append(done)
-            pixels += [] if image is None else [image]
+            if image is not None:
+                pixels.append(_put(image, room, len(pixels)))
             advance(1)
     return reads, pixels
 
 
-def _assemble(folder: Path, listing: Listing, reads: list[_Read], pixels: list[Pixels], on_bad: OnBad) -> Dataset:
+def _put(image: Pixels, room: Pixels | None, place: int) -> Pixels:
+    if room is None:
+        return image
+    room[place] = image
+    return room[place]
+
+
+def _assemble(
+    folder: Path, listing: Listing, reads: list[_Read], pixels: list[Pixels], room: Pixels | None, on_bad: OnBad
+) -> Dataset:
     good = [read for read in reads if not read.reason]
     skipped = listing.skipped + tuple(Skipped(read.name, read.reason) for read in reads if read.reason)
     # With a limit, few of the listed cases are read: the shares of missing and of bad ones are taken separately.
@@ -199,12 +222,13 @@ def _assemble(folder: Path, listing: Listing, reads: list[_Read], pixels: list[P
     labels = [read.case.label for read in good]
     _check_counts(folder, listing.class_names, labels, skipped)
     names = tuple(read.name for read in good)
-    merged = merge_groups([read.case.group or read.name for read in good], [read.digest for read in good])
+    _report_windows(folder, good)
+    merged = merge_groups(_groups(folder, good), [read.digest for read in good])
     _report_contradictions(names, labels, merged.first)
     notes = [Note(read.name, text) for read in good for text in read.remarks]
     notes += [Note(names[i], f"same content as {names[j]}: taken as one patient") for i, j in merged.first.items()]
     return Dataset(
-        images=_stack(folder, pixels),
+        images=_stack(folder, pixels) if room is None else room[: len(pixels)],
         labels=np.array(labels, dtype=np.int64),
         class_names=listing.class_names,
         names=names,
@@ -213,6 +237,25 @@ def _assemble(folder: Path, listing: Listing, reads: list[_Read], pixels: list[P
         skipped=skipped,
         notes=tuple(notes),
     )
+
+
+def _groups(folder: Path, good: Sequence[_Read]) -> list[str]:
+    """The patient of each case: what its file says, else what the listing says, else the case itself."""
+    told = [read.patient for read in good if read.patient]
+    nobody = len(told) > 1 and len(set(told)) == 1
+    if nobody:
+        text = f"All {len(told)} DICOM files or series of {folder} have one PatientID, so it names nobody."
+        warnings.warn(f"{text} Each case counts as a patient of its own.", DataWarning, stacklevel=4)
+    return [("" if nobody else read.patient) or read.case.group or read.name for read in good]
+
+
+def _report_windows(folder: Path, good: Sequence[_Read]) -> None:
+    told = [read.hounsfield for read in good]
+    if True in told and False in told:
+        few = next(read.name for read in good if read.hounsfield is False)
+        text = f"{told.count(True)} of {len(told)} volumes of {folder} are in Hounsfield units and got the window"
+        rest = f"{HU_WINDOW}; the others, such as {few}, were scaled by their own values. Give one `window` for all."
+        warnings.warn(f"{text} {rest}", DataWarning, stacklevel=4)
 
 
 def _report_contradictions(names: Sequence[str], labels: Sequence[int], first: Mapping[int, int]) -> None:
