@@ -61,14 +61,14 @@ class Decoded(NamedTuple):
         pixels: (c, size, size), or (c, depth, size, size); uint8 or uint16, full range.
         digest: blake2b of the file's bytes; of DICOM and NIfTI files, of the values in them.
         remarks: what a reader of the results may want to know, such as "CMYK converted to RGB".
-        patient: a hash of DICOM's PatientID; "" where the file does not say.
+        patients: hashes of DICOM's PatientID and StudyInstanceUID; "" where the file does not say.
         hounsfield: whether a volume was taken to be in Hounsfield units, None where a window was given, and of images.
     """
 
     pixels: Pixels
     digest: bytes
     remarks: tuple[str, ...]
-    patient: str = ""
+    patients: tuple[str, str] = ("", "")
     hounsfield: bool | None = None
 
 
@@ -133,7 +133,7 @@ def decode(path: Path, frame: Frame) -> Decoded:
     wrong = (f"named {path.suffix}, content is {raw.format}",) if named not in (None, raw.format) else ()
     whole = np.broadcast_to(pixels, (frame.channels, *pixels.shape[1:]))  # grey to three equal channels
     digest = raw.digest or hashlib.blake2b(data).digest()
-    return Decoded(np.ascontiguousarray(whole), digest, wrong + raw.remarks, raw.patient)
+    return Decoded(np.ascontiguousarray(whole), digest, wrong + raw.remarks, raw.patients)
 
 
 def read_bytes(path: Path) -> bytes:

@@ -76,6 +76,26 @@ def open_dicom(data: bytes) -> Header:
     return header
 
 
+def readable_compressions() -> dict[str, bool]:
+    """The compressions that medical images come in, and whether pydicom finds a decoder for each.
+
+    Example:
+        >>> readable_compressions()["RLE"]
+        True
+    """
+    from pydicom import uid
+    from pydicom.pixels.decoders.base import get_decoder
+
+    named = {
+        "RLE": uid.RLELossless,
+        "JPEG": uid.JPEGBaseline8Bit,
+        "JPEG 2000": uid.JPEG2000Lossless,
+        "lossless JPEG": uid.JPEGLosslessSV1,
+        "JPEG-LS": uid.JPEGLSLossless,
+    }
+    return {name: get_decoder(syntax).is_available for name, syntax in named.items()}
+
+
 def _kind(header: Header) -> str:
     from pydicom.uid import UID
 
@@ -89,10 +109,18 @@ def stored_values(header: Header) -> NDArray[Any]:
     return pixel_array(header)
 
 
-def patient_of(header: Header) -> str:
-    """The patient as a short hash of PatientID, "" if it is empty: tables of results do not carry the ID itself."""
-    text = str(header.get("PatientID") or "").strip()
-    return f"patient-{hashlib.blake2b(text.encode(), digest_size=6).hexdigest()}" if text else ""
+def patients_of(header: Header) -> tuple[str, str]:
+    """Short hashes of PatientID and of StudyInstanceUID, "" for an empty one: tables of results do not carry the IDs.
+
+    Files whose PatientID was taken out often keep the study, and a study is of one patient.
+    """
+    told = (("patient", header.get("PatientID")), ("study", header.get("StudyInstanceUID")))
+    patient, study = (_hashed(kind, str(value or "").strip()) for kind, value in told)
+    return patient, study
+
+
+def _hashed(kind: str, text: str) -> str:
+    return f"{kind}-{hashlib.blake2b(text.encode(), digest_size=6).hexdigest()}" if text else ""
 
 
 def read_picture(data: bytes, frame: Frame) -> Raw:
@@ -115,7 +143,7 @@ def read_picture(data: bytes, frame: Frame) -> Raw:
             shares, remarks = _in_gray(stored, header, frame.window)
         pixels = _quantised(shares, int(header.BitsStored))
         digest = hashlib.blake2b(f"{stored.shape} {stored.dtype}".encode() + stored.tobytes()).digest()
-        return Raw(pixels, "DICOM", remarks + _oblong(header), patient_of(header), digest)
+        return Raw(pixels, "DICOM", remarks + _oblong(header), patients_of(header), digest)
 
 
 def _quantised(shares: Values, bits: int) -> Pixels:

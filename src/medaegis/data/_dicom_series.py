@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medaegis.data._decode import read_bytes
-from medaegis.data._dicom import dicom_errors, is_dicom, modality_values, open_dicom, patient_of, stored_values
+from medaegis.data._dicom import dicom_errors, is_dicom, modality_values, open_dicom, patients_of, stored_values
 from medaegis.data._pixels import RefusedError
 from medaegis.data._voxels import MAX_VOXELS, TO_RAS, Voxels
 
@@ -28,7 +28,7 @@ class _Slice(NamedTuple):
         name: of its file.
         values: (h, w), after the modality's step.
         series: its SeriesInstanceUID.
-        patient: as `patient_of` gives it.
+        patients: as `patients_of` gives them.
         inverted: whether it is MONOCHROME1.
         number: InstanceNumber, NaN without one.
         position: (3,) millimetres in DICOM's axes; None where the file does not say.
@@ -40,7 +40,7 @@ class _Slice(NamedTuple):
     name: str
     values: NDArray[np.float32]
     series: str
-    patient: str
+    patients: tuple[str, str]
     inverted: bool
     number: float
     position: NDArray[np.float64] | None
@@ -74,7 +74,7 @@ def read_series(files: Sequence[Path]) -> Voxels:
     if ordered[0].spacing is None:
         remarks += ("no PixelSpacing: pixels taken as square",)
     values = np.stack([one.values for one in ordered])
-    return Voxels(values, TO_RAS @ affine, ordered[0].patient, ordered[0].inverted, remarks)
+    return Voxels(values, TO_RAS @ affine, ordered[0].patients, ordered[0].inverted, remarks)
 
 
 def _read(path: Path) -> _Slice:
@@ -92,7 +92,7 @@ def _read(path: Path) -> _Slice:
             path.name,
             modality_values(stored, header).astype(np.float32),
             str(header.get("SeriesInstanceUID") or ""),
-            patient_of(header),
+            patients_of(header),
             str(header.PhotometricInterpretation) == "MONOCHROME1",
             float(header.get("InstanceNumber") or "nan"),
             _numbers(header, "ImagePositionPatient", 3),
@@ -133,7 +133,7 @@ def _check_one_series(slices: Sequence[_Slice]) -> None:
         counts = " + ".join(str(count) for _, count in series.most_common())
         raise RefusedError(f"{len(series)} series in one folder ({counts} files); give each a folder of its own")
     _check_alike(slices, "sizes", _size)
-    _check_alike(slices, "patients", lambda one: one.patient)
+    _check_alike(slices, "patients", lambda one: one.patients[0])
     _check_alike(slices, "photometric interpretations", lambda one: "MONOCHROME1" if one.inverted else "MONOCHROME2")
     _check_alike(slices, "pixel spacings", lambda one: _rounded(one.spacing, 4))
     _check_alike(slices, "directions", lambda one: _rounded(one.directions, 2))

@@ -41,7 +41,7 @@ class _Read(NamedTuple):
     reason: str
     digest: bytes = b""
     remarks: tuple[str, ...] = ()
-    patient: str = ""
+    patients: tuple[str, str] = ("", "")
     hounsfield: bool | None = None
 
 
@@ -95,7 +95,7 @@ def load_dataset(
 
     Warns:
         DataWarning: files were skipped, 8-bit and 16-bit files are mixed, only some volumes are in Hounsfield units, or
-            all DICOM files name the same patient.
+            all DICOM files name one patient or one study.
 
     Example:
         >>> import tempfile
@@ -122,9 +122,11 @@ def load_dataset(
     listing = list_cases(folder, source=name, labels=labels)
     if name == "npz":
         whole = npz_dataset(folder, frame, limit=limit)
-        _check_counts(folder, whole.class_names, whole.labels.tolist(), ())
+        _check_counts(folder, whole.class_names, whole.labels.tolist(), (), volumes=depth is not None)
         return whole
-    _check_counts(folder, listing.class_names, [case.label for case in listing.cases], listing.skipped)
+    _check_counts(
+        folder, listing.class_names, [case.label for case in listing.cases], listing.skipped, volumes=depth is not None
+    )
     chosen = listing.cases if limit is None else _limited(listing.cases, folder, limit)
     room = _room(len(chosen), frame)
     reads, pixels = _decode_all(chosen, folder, frame, room, stop=on_bad == "error", progress=progress)
@@ -142,14 +144,17 @@ def check_kind(name: str, frame: Frame) -> None:
     require(plain, "window", "load_dataset", "None for `npz`, whose values are taken as they are", frame.window)
 
 
-def _check_counts(folder: Path, classes: Sequence[str], labels: Sequence[int], skipped: Sequence[Skipped]) -> None:
+def _check_counts(
+    folder: Path, classes: Sequence[str], labels: Sequence[int], skipped: Sequence[Skipped], *, volumes: bool
+) -> None:
     counts = np.bincount(np.array(labels, dtype=np.int64), minlength=len(classes))
     if counts.min() >= MIN_PER_CLASS:
         return
     found = ", ".join(f"{name}: {count}" for name, count in zip(classes, counts, strict=True))
     lost = f" {len(skipped)} were skipped, the first {skipped[0].name}: {skipped[0].reason}." if skipped else ""
+    kind = "volumes (NIfTI files, or a folder of DICOM files for each series)" if volumes else "images"
     raise DataError(
-        f"Each class in {folder} must have at least {MIN_PER_CLASS} usable images (Train, validation and Test need "
+        f"Each class in {folder} must have at least {MIN_PER_CLASS} usable {kind} (Train, validation and Test need "
         f"one each), got {found}.{lost} Check that this is the right folder, add images, or leave the class out."
     )
 
@@ -184,7 +189,7 @@ def _decode_all(
             if stop:
                 raise
             return _Read(case, name, error.reason), None
-        done = _Read(case, name, "", image.digest, image.remarks, image.patient, image.hounsfield)
+        done = _Read(case, name, "", image.digest, image.remarks, image.patients, image.hounsfield)
         return done, image.pixels
 
     reads: list[_Read] = []
@@ -220,7 +225,7 @@ def _assemble(
     too_many = missing + bad > (0 if on_bad == "error" else BAD_SHARE)
     _report_skipped(folder, skipped, len(reads) + len(listing.skipped), too_many)
     labels = [read.case.label for read in good]
-    _check_counts(folder, listing.class_names, labels, skipped)
+    _check_counts(folder, listing.class_names, labels, skipped, volumes=room is not None)
     names = tuple(read.name for read in good)
     _report_windows(folder, good)
     merged = merge_groups(_groups(folder, good), [read.digest for read in good])
@@ -241,12 +246,22 @@ def _assemble(
 
 def _groups(folder: Path, good: Sequence[_Read]) -> list[str]:
     """The patient of each case: what its file says, else what the listing says, else the case itself."""
-    told = [read.patient for read in good if read.patient]
-    nobody = len(told) > 1 and len(set(told)) == 1
-    if nobody:
-        text = f"All {len(told)} DICOM files or series of {folder} have one PatientID, so it names nobody."
-        warnings.warn(f"{text} Each case counts as a patient of its own.", DataWarning, stacklevel=4)
-    return [("" if nobody else read.patient) or read.case.group or read.name for read in good]
+    patients = _telling(folder, "PatientID", [read.patients[0] for read in good])
+    studies = _telling(folder, "StudyInstanceUID", [read.patients[1] for read in good])
+    return [
+        patient or study or read.case.group or read.name
+        for patient, study, read in zip(patients, studies, good, strict=True)
+    ]
+
+
+def _telling(folder: Path, tag: str, told: list[str]) -> list[str]:
+    """The same, or nothing where all name one patient, as a whole folder does from which names were removed."""
+    named = [patient for patient in told if patient]
+    if len(named) < 2 or len(set(named)) > 1:
+        return told
+    text = f"All {len(named)} DICOM files or series of {folder} have one {tag}, so it tells no patients apart."
+    warnings.warn(f"{text} It is not used.", DataWarning, stacklevel=5)
+    return [""] * len(told)
 
 
 def _report_windows(folder: Path, good: Sequence[_Read]) -> None:

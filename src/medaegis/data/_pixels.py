@@ -25,14 +25,14 @@ class Raw(NamedTuple):
         pixels: (c, h, w).
         format: of the content.
         remarks: on what was converted.
-        patient: "" where the file does not say.
+        patients: who the patient is, in two ways, the surer first; "" where the file does not say.
         digest: of the content; b"" stands for that of the file's bytes.
     """
 
     pixels: Pixels
     format: str
     remarks: tuple[str, ...]
-    patient: str = ""
+    patients: tuple[str, str] = ("", "")
     digest: bytes = b""
 
 

@@ -47,7 +47,7 @@ def decode_volume(case: Case, frame: Frame) -> Decoded:
         raise BadImageError(case.path, reason, VOLUME_RULE)
     pixels = _sixteen_bits(body._replace(values=1 - shares if found.inverted else shares), frame, frame.depth)
     told = in_hounsfield(body.values) if frame.window is None else None
-    return Decoded(pixels, _digest(body), found.remarks, found.patient, told)
+    return Decoded(pixels, _digest(body), found.remarks, found.patients, told)
 
 
 def _sixteen_bits(body: Oriented, frame: Frame, depth: int) -> Pixels:

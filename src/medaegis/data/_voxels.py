@@ -20,14 +20,14 @@ class Voxels(NamedTuple):
     Attributes:
         values: three axes in the file's order, in the file's units.
         affine: (4, 4), from indices to millimetres to the right, the front and the head.
-        patient: "" where the file does not say.
+        patients: who the patient is, in two ways, the surer first; "" where the file does not say.
         inverted: whether the least value is shown white.
         remarks: what a reader of the results may want to know.
     """
 
     values: NDArray[np.float32]
     affine: NDArray[np.float64]
-    patient: str = ""
+    patients: tuple[str, str] = ("", "")
     inverted: bool = False
     remarks: tuple[str, ...] = ()
 
