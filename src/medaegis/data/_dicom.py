@@ -103,10 +103,21 @@ def _kind(header: Header) -> str:
 
 
 def stored_values(header: Header) -> NDArray[Any]:
-    """Stored values (h, w) or, in colour, (h, w, 3) in RGB."""
+    """Stored values (h, w) or, in colour, (h, w, 3) in RGB; bits above BitsStored are no part of them."""
     from pydicom.pixels.utils import pixel_array
 
     return pixel_array(header)
+
+
+def overfull(stored: NDArray[Any], header: Header) -> tuple[str, ...]:
+    """A remark where bits above BitsStored were set: old overlays, or a header that is wrong."""
+    from pydicom.pixels.utils import pixel_array
+
+    if header.BitsAllocated == header.BitsStored or header.file_meta.TransferSyntaxUID.is_encapsulated:
+        return ()
+    if np.array_equal(pixel_array(header, correct_unused_bits=False), stored):
+        return ()
+    return (f"bits above BitsStored = {header.BitsStored} are set, and were dropped; is its header right?",)
 
 
 def patients_of(header: Header) -> tuple[str, str]:
@@ -140,7 +151,7 @@ def read_picture(data: bytes, frame: Frame) -> Raw:
         if kind == "PALETTE COLOR" or stored.ndim == 3:
             shares, remarks = _in_colour(stored, header, frame.channels), ()
         else:
-            shares, remarks = _in_gray(stored, header, frame.window)
+            shares, remarks = _in_gray(stored, header, frame.window), overfull(stored, header)
         pixels = _quantised(shares, int(header.BitsStored))
         digest = hashlib.blake2b(f"{stored.shape} {stored.dtype}".encode() + stored.tobytes()).digest()
         return Raw(pixels, "DICOM", remarks + _oblong(header), patients_of(header), digest)
@@ -174,10 +185,9 @@ def _in_colour(stored: NDArray[Any], header: Header, channels: int) -> Values:
     return np.tensordot(LUMA, planes, axes=1)[None] if channels == 1 else planes
 
 
-def _in_gray(stored: NDArray[Any], header: Header, window: str | None) -> tuple[Values, tuple[str, ...]]:
-    """Shares (1, h, w) of white, and remarks."""
+def _in_gray(stored: NDArray[Any], header: Header, window: str | None) -> Values:
+    """Shares (1, h, w) of white."""
     values = modality_values(stored, header)
-    remarks: tuple[str, ...] = ()
     if window is not None:
         shares = windowed(values, parse_window(window, "DICOM"))
     elif header.get("VOILUTSequence"):
@@ -186,12 +196,9 @@ def _in_gray(stored: NDArray[Any], header: Header, window: str | None) -> tuple[
     elif (found := _told_window(header)) is not None:
         shares = _by_function(values, *found, str(header.get("VOILUTFunction") or "LINEAR"))
     else:
-        low, high = _full_range(header)
-        outside = float(values.min()) < low or float(values.max()) > high
-        remarks = ("values outside the range of BitsStored were cut",) if outside else ()
-        shares = windowed(values, Window(low, high))
+        shares = windowed(values, Window(*_full_range(header)))
     dark = str(header.PhotometricInterpretation) == "MONOCHROME1"
-    return (1 - shares if dark else shares)[None], remarks
+    return (1 - shares if dark else shares)[None]
 
 
 def modality_values(stored: NDArray[Any], header: Header) -> NDArray[np.float64]:

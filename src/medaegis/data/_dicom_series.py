@@ -11,7 +11,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medaegis.data._decode import read_bytes
-from medaegis.data._dicom import dicom_errors, is_dicom, modality_values, open_dicom, patients_of, stored_values
+from medaegis.data._dicom import (
+    dicom_errors,
+    is_dicom,
+    modality_values,
+    open_dicom,
+    overfull,
+    patients_of,
+    stored_values,
+)
 from medaegis.data._pixels import RefusedError
 from medaegis.data._voxels import MAX_VOXELS, TO_RAS, Voxels
 
@@ -35,6 +43,7 @@ class _Slice(NamedTuple):
         directions: (2, 3): along a row, and down a column; None where the file does not say.
         spacing: height and width of a pixel in millimetres; None where the file does not say.
         thickness: of the slice in millimetres, or 1.
+        remarks: on its values.
     """
 
     name: str
@@ -47,6 +56,7 @@ class _Slice(NamedTuple):
     directions: NDArray[np.float64] | None
     spacing: tuple[float, float] | None
     thickness: float
+    remarks: tuple[str, ...]
 
 
 def read_series(files: Sequence[Path]) -> Voxels:
@@ -73,6 +83,7 @@ def read_series(files: Sequence[Path]) -> Voxels:
     ordered, affine, remarks = _by_position(slices) if all(located) else _by_number(slices)
     if ordered[0].spacing is None:
         remarks += ("no PixelSpacing: pixels taken as square",)
+    remarks += next((one.remarks for one in ordered if one.remarks), ())
     values = np.stack([one.values for one in ordered])
     return Voxels(values, TO_RAS @ affine, ordered[0].patients, ordered[0].inverted, remarks)
 
@@ -99,6 +110,7 @@ def _read(path: Path) -> _Slice:
             None if directions is None else _checked_directions(directions.reshape(2, 3)),
             None if spacing is None else _checked_spacing(spacing),
             float(header.get("SliceThickness") or 1),
+            overfull(stored, header),
         )
 
 
