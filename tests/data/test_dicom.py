@@ -208,6 +208,12 @@ def test_what_cannot_be_used_says_why(tmp_path, make, kind, reason) -> None:
         decode_image(path, size=16)
 
 
+def test_a_file_without_the_mark_is_told(tmp_path) -> None:
+    (tmp_path / "a.dcm").write_bytes(b"no mark" * 99)
+    with pytest.raises(BadImageError, match="no DICM mark"):
+        decode_image(tmp_path / "a.dcm")
+
+
 def test_bombs_are_refused_before_decoding(tmp_path, make, monkeypatch) -> None:
     path = dicom(tmp_path / "a.dcm", make.noise((20, 20)))
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 399)

@@ -334,6 +334,16 @@ def test_unusual_nifti_files_that_are_good(tmp_path) -> None:
     paths[3].write_bytes(data)
     for path in paths:
         assert np.array_equal(read(path), as_shown(values)), path
+    paths[0].write_bytes(paths[0].read_bytes() + bytes(7))
+    frame = make_frame(12, 12, None, "test", depth=6, window=WHOLE)
+    assert decode_volume(Case(paths[0], 0), frame).remarks == (
+        "7 bytes more than its header says, which were not read",
+    )
+    loose = nibabel.Nifti1Image(stored, None)
+    loose.header.set_sform(None, 0)
+    loose.header.set_qform(None, 0)
+    loose.to_filename(paths[0])
+    assert "no orientation" in decode_volume(Case(paths[0], 0), frame).remarks[0]
 
 
 # --- folders --------------------------------------------------------------------------------------------------------
@@ -442,6 +452,10 @@ def test_depth_and_source_must_go_together(tmp_path, make) -> None:
     make.two_classes(tmp_path / "i")
     with pytest.raises(InputError, match="`depth` of load_dataset must be an int for volumes"):
         load_dataset(tmp_path / "v", size=8)
+    nifti(tmp_path / "n" / "a" / "deep" / "1.nii", hounsfield())
+    (tmp_path / "n" / "b").mkdir()
+    with pytest.raises(DataError, match="There are NIfTI files below: `depth` reads volumes"):
+        load_dataset(tmp_path / "n", size=8)
     with pytest.raises(InputError, match="which reads images"):
         load_dataset(tmp_path / "i", size=8, depth=4, source="folder")
     with pytest.raises(DataError, match=r"usable volumes \(NIfTI files, .* a: 0, b: 0"):

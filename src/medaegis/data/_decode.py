@@ -125,7 +125,7 @@ def decode(path: Path, frame: Frame) -> Decoded:
     """As `decode_image`, with the geometry checked before; call it inside `strict_pillow`."""
     try:
         data = read_bytes(path)
-        raw = read_picture(data, frame) if is_dicom(data) else _open(data, frame)
+        raw = read_picture(data, frame) if is_dicom(data) else _open(data, frame, path.suffix)
         pixels = fit(raw.pixels, frame)
     except RefusedError as error:
         raise BadImageError(path, str(error)) from None
@@ -153,14 +153,14 @@ def read_bytes(path: Path) -> bytes:
     return data
 
 
-def _open(data: bytes, frame: Frame) -> Raw:
+def _open(data: bytes, frame: Frame, suffix: str) -> Raw:
     try:
         with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
             _check_header(image, frame)
             _check_whole(str(image.format), data)
             return read_pixels(image, data, frame.channels)
     except UnidentifiedImageError:
-        raise RefusedError(_what_else(data)) from None
+        raise RefusedError(_what_else(data, suffix)) from None
     except Image.DecompressionBombError as error:
         raise RefusedError(f"too large ({error})") from None
     except _PILLOW_ERRORS as error:
@@ -193,8 +193,8 @@ def _first_scan(data: bytes) -> int:
     return at
 
 
-def _what_else(data: bytes) -> str:
+def _what_else(data: bytes, suffix: str) -> str:
     for offset, start, kind in _FOREIGN:
         if data[offset:].startswith(start):
             return kind
-    return "not an image"
+    return "no DICOM file (no DICM mark)" if IMAGE_FORMATS.get(suffix.lower()) == "DICOM" else "not an image"

@@ -21,6 +21,7 @@ from medaegis.data._geometry import Frame, make_frame
 from medaegis.data._listing import Case, Listing, relative_name
 from medaegis.data._source_npz import npz_dataset
 from medaegis.data._source_phantom import PHANTOM_CLASSES, phantom_dataset
+from medaegis.data._source_volumes import has_nifti
 from medaegis.data._sources import OF_VOLUMES, LabelKind, check_root, detect_source, list_cases
 from medaegis.data._volume import decode_volume
 from medaegis.data._warnings import DataWarning
@@ -152,6 +153,7 @@ def _check_counts(
         return
     found = ", ".join(f"{name}: {count}" for name, count in zip(classes, counts, strict=True))
     lost = f" {len(skipped)} were skipped, the first {skipped[0].name}: {skipped[0].reason}." if skipped else ""
+    lost += " There are NIfTI files below: `depth` reads volumes." if not volumes and has_nifti(folder) else ""
     kind = "volumes (NIfTI files, or a folder of DICOM files for each series)" if volumes else "images"
     raise DataError(
         f"Each class in {folder} must have at least {MIN_PER_CLASS} usable {kind} (Train, validation and Test need "

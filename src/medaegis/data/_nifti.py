@@ -32,9 +32,17 @@ def read_nifti(data: bytes) -> Voxels:
         values = np.asarray(image.get_fdata(dtype=np.float32, caching="unchanged"))
     except (ImageFileError, HeaderDataError, OSError, ValueError, TypeError, OverflowError, EOFError) as error:
         raise RefusedError(f"damaged or incomplete NIfTI ({str(error).strip() or type(error).__name__})") from None
+    affine = np.asarray(image.affine, dtype=np.float64)
+    return Voxels(values.reshape(values.shape[:3]), affine, remarks=_remarks(image, len(whole)))
+
+
+def _remarks(image: Any, size: int) -> tuple[str, ...]:
     codes = image.header["sform_code"], image.header["qform_code"]
     remarks = ("its header states no orientation; taken as stored",) if max(map(int, codes)) == 0 else ()
-    return Voxels(values.reshape(values.shape[:3]), np.asarray(image.affine, dtype=np.float64), remarks=remarks)
+    told = int(image.dataobj.offset) + image.get_data_dtype().itemsize * int(np.prod(image.shape))
+    return (
+        remarks if size <= told else (*remarks, f"{size - told} bytes more than its header says, which were not read")
+    )
 
 
 def _unpacked(data: bytes) -> bytes:
