@@ -28,8 +28,10 @@ from medaegis.data import (
     split_cases,
 )
 from medaegis.data._geometry import Frame, fit_volume, make_frame
+from medaegis.data._pixels import RefusedError
 from medaegis.data._source_volumes import patient_in
 from medaegis.data._volume import decode_volume
+from medaegis.data._voxels import Oriented, check_resized
 
 SHAPE = (6, 12, 16)  # slices, rows, columns
 WHOLE = "-362,1300"  # -1012 to 288: all of `hounsfield`
@@ -285,6 +287,10 @@ def spoiled_nifti(path: Path, kind: str) -> Path:
         data[42:48] = struct.pack("<3h", 30000, 30000, 30000)
     if kind == "singular":
         data[280:328] = bytes(48)  # sform's rows
+    if kind == "one way":
+        data[280:328] = struct.pack("<12f", 1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0)
+    if kind == "oblong":
+        data[280:328] = struct.pack("<12f", 1e6, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0)
     path.write_bytes(gzip.compress(bytes(data)))
     if kind == "cut":
         path.write_bytes(path.read_bytes()[:-200])
@@ -310,6 +316,8 @@ def spoiled_nifti(path: Path, kind: str) -> Path:
         "negative": "damaged or incomplete NIfTI|empty",
         "huge": "more than 536870912",
         "singular": "gives no orientation",
+        "one way": "gives no orientation",
+        "oblong": r"pixels of 1 x 1e\+06 mm",
         "cut": "truncated",
         "checksum": "damaged or truncated",
         "text": "no NIfTI file",
@@ -319,6 +327,12 @@ def spoiled_nifti(path: Path, kind: str) -> Path:
 def test_a_bad_nifti_file_says_why(tmp_path, kind, reason) -> None:
     with pytest.raises(BadImageError, match=reason):
         read(spoiled_nifti(tmp_path / "a.nii.gz", kind))
+
+
+def test_a_strip_that_would_fill_the_memory_is_refused() -> None:
+    strip = Oriented(np.zeros((2, 2, 30000), np.float32), (1.0, 1.0))
+    with pytest.raises(RefusedError, match="2 slices of 4200000 x 280 pixels once resized"):
+        check_resized(strip, Frame(256, 280, 1, 2))
 
 
 def test_unusual_nifti_files_that_are_good(tmp_path) -> None:

@@ -42,9 +42,11 @@ def is_dicom(data: bytes) -> bool:
 @contextmanager
 def dicom_errors() -> Generator[None]:
     """Whatever a broken file makes pydicom raise, as one `RefusedError`."""
+    from pydicom.errors import BytesLengthException, InvalidDicomError
+
     try:
         yield
-    except _BROKEN as error:
+    except (*_BROKEN, BytesLengthException, InvalidDicomError) as error:
         raise RefusedError(f"damaged or incomplete DICOM ({str(error).strip() or type(error).__name__})") from None
 
 
@@ -188,6 +190,8 @@ def _in_colour(stored: NDArray[Any], header: Header, channels: int) -> Values:
 def _in_gray(stored: NDArray[Any], header: Header, window: str | None) -> Values:
     """Shares (1, h, w) of white."""
     values = modality_values(stored, header)
+    if not np.isfinite(values).all():
+        raise RefusedError("RescaleSlope and RescaleIntercept lead out of floating-point numbers")
     if window is not None:
         shares = windowed(values, parse_window(window, "DICOM"))
     elif header.get("VOILUTSequence"):

@@ -108,7 +108,7 @@ def fit_volume(
         array([0., 1., 2., 3.], dtype=float32)
     """
     before = (values.shape[1], values.shape[2])
-    height, width = _shape_in_space(*before, frame.resize, spacing)
+    height, width = shape_in_space(*before, frame.resize, spacing)
     if (height, width) != before:
         values = np.stack([_resize_float(plane, height, width) for plane in values])
     values = np.ascontiguousarray(_centre(values, frame.size))
@@ -118,7 +118,7 @@ def fit_volume(
     return flat.reshape(depth, frame.size, frame.size)
 
 
-def _shape_in_space(height: int, width: int, short: int, spacing: tuple[float, float]) -> tuple[int, int]:
+def shape_in_space(height: int, width: int, short: int, spacing: tuple[float, float]) -> tuple[int, int]:
     """As `resized_shape`, of pixels that need not be square; the shorter side is the one with fewer millimetres."""
     ratio = spacing[0] / spacing[1]
     if abs(ratio - 1) < 1e-3:

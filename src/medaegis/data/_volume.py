@@ -13,7 +13,7 @@ from medaegis.data._geometry import Frame, fit_volume
 from medaegis.data._listing import Case
 from medaegis.data._nifti import read_nifti
 from medaegis.data._pixels import RefusedError
-from medaegis.data._voxels import Oriented, check_values, oriented
+from medaegis.data._voxels import Oriented, check_resized, check_values, oriented
 from medaegis.data._window import default_window, in_hounsfield, parse_window, windowed
 
 VOLUME_RULE = "one whole volume (a NIfTI file, or a folder of one DICOM series)"
@@ -37,6 +37,7 @@ def decode_volume(case: Case, frame: Frame) -> Decoded:
         found = read_series(case.slices) if case.slices else read_nifti(read_bytes(case.path))
         check_values(found.values)
         body = oriented(found)
+        check_resized(body, frame)
     except RefusedError as error:
         raise BadImageError(case.path, str(error), VOLUME_RULE) from None
     window = default_window(body.values) if frame.window is None else parse_window(frame.window, "decode_volume")

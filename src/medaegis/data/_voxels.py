@@ -7,9 +7,12 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from medaegis.data._geometry import Frame, shape_in_space
 from medaegis.data._pixels import RefusedError
 
 MAX_VOXELS = 2**29  # 2 GiB of float32
+_OBLONG = 100
+"""Pixels longer than so many times their width are taken for a wrong header."""
 TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 """DICOM's axes run to the left, the back and the head; NIfTI's to the right, the front and the head."""
 
@@ -60,9 +63,10 @@ def oriented(voxels: Voxels) -> Oriented:
     from nibabel.orientations import apply_orientation, axcodes2ornt, inv_ornt_aff, io_orientation, ornt_transform
 
     affine = voxels.affine
-    if not (np.isfinite(affine).all() and abs(np.linalg.det(affine[:3, :3])) > 1e-12):
+    axes = io_orientation(affine) if np.isfinite(affine).all() else np.array([np.nan])
+    if np.isnan(axes).any():
         raise RefusedError("its header gives no orientation (the affine is singular or not finite)")
-    turn = ornt_transform(io_orientation(affine), axcodes2ornt(("S", "P", "L")))
+    turn = ornt_transform(axes, axcodes2ornt(("S", "P", "L")))
     values = np.ascontiguousarray(apply_orientation(voxels.values, turn))
     _, height, width = voxel_sizes(affine @ inv_ornt_aff(turn, voxels.values.shape))
     return Oriented(values, (float(height), float(width)))
@@ -79,3 +83,14 @@ def check_values(values: NDArray[np.float32]) -> None:
         raise RefusedError(f"{bad} of {values.size} voxels are NaN or infinite")
     if values.min() == values.max():
         raise RefusedError(f"empty: every voxel is {float(values.flat[0]):g}")
+
+
+def check_resized(body: Oriented, frame: Frame) -> None:
+    """Raise `RefusedError` where pixels are so oblong, or slices such strips, that resizing would fill the memory."""
+    count, *plane = body.values.shape
+    height, width = body.spacing
+    if not 1 / _OBLONG <= height / width <= _OBLONG:
+        raise RefusedError(f"its header says pixels of {height:.3g} x {width:.3g} mm")
+    tall, wide = shape_in_space(plane[0], plane[1], frame.resize, body.spacing)
+    if count * tall * wide > MAX_VOXELS:
+        raise RefusedError(f"{count} slices of {wide} x {tall} pixels once resized, more than {MAX_VOXELS} voxels")
