@@ -19,6 +19,7 @@ from medaegis.data._decode import BadImageError, decode, strict_pillow
 from medaegis.data._duplicates import merge_groups
 from medaegis.data._geometry import Frame, make_frame
 from medaegis.data._listing import Case, Listing, relative_name
+from medaegis.data._source_cifar import cifar_dataset
 from medaegis.data._source_npz import npz_dataset
 from medaegis.data._source_phantom import PHANTOM_CLASSES, phantom_dataset
 from medaegis.data._sources import LabelKind, check_root, detect_source, list_cases
@@ -29,6 +30,7 @@ OnBad: TypeAlias = Literal["skip", "error"]
 
 BAD_SHARE = 0.10
 MIN_PER_CLASS = 3  # one each for Train, validation and Test
+_ARRAYS = {"npz": npz_dataset, "cifar10": cifar_dataset}
 
 
 class _Read(NamedTuple):
@@ -51,6 +53,7 @@ def load_dataset(
     labels: LabelKind = "binary",
     on_bad: OnBad = "skip",
     limit: int | None = None,
+    classes: Sequence[str] = (),
     n: int = 400,
     seed: int = 0,
     progress: bool = False,
@@ -69,6 +72,7 @@ def load_dataset(
         labels: "binary" or "grades"; only sources with grades (`aptos`, `graded`) know grades.
         on_bad: "skip" leaves unusable files out (listed in `skipped`, with one warning); "error" stops at the first.
         limit: at most so many cases of a class, chosen by a hash of the name, so that a smaller limit gives a subset.
+        classes: names of those that are kept, at least two; all by default.
         n: number of phantoms; other sources ignore it.
         seed: of the phantoms; other sources ignore it.
         progress: show a bar.
@@ -101,12 +105,13 @@ def load_dataset(
     frame = make_frame(size, resize, channels, "load_dataset")
     if source in PHANTOM_CLASSES:
         require(root is None, "root", "load_dataset", "None for a phantom, which reads no files", root)
+        require(not classes, "classes", "load_dataset", "left out for a phantom", classes)
         return phantom_dataset(source, n, size=size, channels=channels, seed=seed)
     folder = check_root(root)
     name = source or detect_source(folder)
-    listing = list_cases(folder, source=name, labels=labels)
-    if name == "npz":
-        whole = npz_dataset(folder, frame, limit=limit)
+    listing = list_cases(folder, source=name, labels=labels, classes=classes)
+    if name in _ARRAYS:
+        whole = _ARRAYS[name](folder, frame, limit=limit, classes=classes)
         _check_counts(folder, whole.class_names, whole.labels.tolist(), ())
         return whole
     _check_counts(folder, listing.class_names, [case.label for case in listing.cases], listing.skipped)

@@ -20,9 +20,11 @@ from medaegis.experiment._named_cushion import named_cushion
 from medaegis.experiment._recipe import Plan, Recipe, Settings, find_recipe, find_recipes, parse_changes
 from medaegis.experiment._run import Finished, run_recipe
 from medaegis.experiment._seeds import SeedsSettings, seeds_plan
+from medaegis.experiment._sets import SetsSettings, sets_plan
 from medaegis.experiment._stage import Result, Stage
 from medaegis.experiment._store import Store
 from medaegis.experiment._stress import Published, StressSettings, stress_plan
+from medaegis.experiment._substitutes import SubstitutesSettings, substitutes_plan
 
 __all__ = [
     "AegisSettings",
@@ -49,10 +51,12 @@ __all__ = [
     "Row",
     "Scored",
     "SeedsSettings",
+    "SetsSettings",
     "Settings",
     "Stage",
     "Store",
     "StressSettings",
+    "SubstitutesSettings",
     "aegis_plan",
     "attack_plan",
     "curve_plan",
@@ -74,5 +78,7 @@ __all__ = [
     "run_detect_score",
     "run_recipe",
     "seeds_plan",
+    "sets_plan",
     "stress_plan",
+    "substitutes_plan",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from medaegis._errors import require
@@ -9,7 +10,7 @@ from medaegis.attack import Projection
 from medaegis.experiment._rivals import RIVALS
 from medaegis.experiment._stages_attack import HIDDEN, AttackChoice, Attacked, ChosenWeights
 from medaegis.experiment._stages_detect import CleanScores
-from medaegis.experiment._stages_model import AdversarialCases, Bank, TrainFeatures
+from medaegis.experiment._stages_model import AdversarialCases, Bank, Classifier, TrainFeatures
 from medaegis.experiment._white_box import WAYS, white_boxes
 
 if TYPE_CHECKING:
@@ -26,15 +27,28 @@ def hidings(
     cases: AdversarialCases,
     features: TrainFeatures,
     clean: CleanScores,
+    substitute: Classifier | None = None,
 ) -> tuple[Attacked, ...]:
     """One attack without anything, then hidden in every way that the settings name.
 
+    Args:
+        settings: which ways, and what they are made of.
+        choice: the attack.
+        cases: of the attacked network.
+        features: Train features of the network on which images are made.
+        clean: the attacked network's detectors.
+        substitute: the network on which images are made, where it is not the attacked one.
+
     Raises:
-        InputError: an unknown way of hiding.
+        InputError: an unknown way of hiding, or one that asks for more of the attacked network than an attacker with a
+            substitute has.
     """
     known = (*HFC_KINDS, *RIVALS, *WAYS)
     wrong = [name for name in settings.hiding if name not in known]
     require(not wrong, "hiding", "recipe", f"names among {known}", wrong)
+    secret = [name for name in settings.hiding if substitute and name in (*WAYS, "chosen")]
+    fix = "Those need the attacked network itself, or its detectors."
+    require(not secret, "hiding", "recipe", "made of the substitute alone where there is one", secret, fix)
     found = [Attacked(cases, choice, seed=settings.seed)]
     for name in settings.hiding:
         if name in RIVALS:
@@ -46,7 +60,7 @@ def hidings(
         else:
             counts = settings.components if name == "hfc" else settings.components[:1]
             found += [_hfc(settings, name, count, choice, cases, features) for count in counts]
-    return tuple(found)
+    return tuple(replace(attacked, substitute=substitute) for attacked in found)
 
 
 def _hfc(

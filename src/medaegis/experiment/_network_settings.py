@@ -9,7 +9,7 @@ from pydantic import BeforeValidator, Field
 from medaegis._errors import require
 from medaegis.attack import check_eps, parse_fraction
 from medaegis.experiment._recipe import Settings
-from medaegis.experiment._stages_data import PHANTOM, SplitCases, images_stage
+from medaegis.experiment._stages_data import PHANTOM, Part, SplitCases, images_stage
 from medaegis.experiment._stages_model import Classifier, file_hash
 from medaegis.models import TrainSettings, build_model, find_weights, network_hash
 
@@ -51,6 +51,7 @@ class NetworkSettings(Settings):
     source: str | None = Field(None, description="layout of the folder, or a phantom; recognised by default")
     size: int = Field(128, ge=16, description="height and width in pixels")
     limit: int | None = Field(None, ge=3, description="most cases a class")
+    classes: Names = Field((), description="names of the classes that are kept; all by default")
     cases: int = Field(400, ge=20, description="number of phantoms")
     split: Literal["patient", "image"] = Field("patient", description="image reproduces the papers")
     model: str = Field("resnet18", description="torchvision name, small-resnet or package.module:factory")
@@ -61,8 +62,12 @@ class NetworkSettings(Settings):
     seed: int = Field(0, ge=0, description="of everything random")
 
 
-def classifier_stage(settings: NetworkSettings) -> Classifier:
+def classifier_stage(settings: NetworkSettings, *, part: Part = "") -> Classifier:
     """The classifier that the settings describe; files are listed and hashed here, nothing long is done.
+
+    Args:
+        settings: of data, network and training.
+        part: the half of Train that it is trained on, "" for all.
 
     Raises:
         InputError: neither a folder nor a phantom is named.
@@ -77,9 +82,15 @@ def classifier_stage(settings: NetworkSettings) -> Classifier:
     fix = "Give the folder with --data DIR, or a phantom with --set source=phantom-chest."
     require(settings.data is not None or phantom, "data", "recipe", "a folder of images", settings.data, fix)
     images = images_stage(
-        settings.source, settings.data, size=settings.size, limit=settings.limit, n=settings.cases, seed=settings.seed
+        settings.source,
+        settings.data,
+        size=settings.size,
+        limit=settings.limit,
+        n=settings.cases,
+        seed=settings.seed,
+        classes=settings.classes,
     )
-    return classifier_on(settings, SplitCases(images, by=settings.split, seed=settings.seed))
+    return classifier_on(settings, SplitCases(images, by=settings.split, seed=settings.seed, part=part))
 
 
 def classifier_on(settings: NetworkSettings, split: SplitCases) -> Classifier:

@@ -1,0 +1,49 @@
+"""semi-white-box-chest-xray, semi-white-box-fundus: an attacker without the parameters, HFC-21 Table 4, HFC-23 IV."""
+
+from __future__ import annotations
+
+from medaegis.experiment import Recipe, SubstitutesSettings, substitutes_plan
+from medaegis_recipes._published import published
+from medaegis_recipes.detectors import PROTOCOL
+from medaegis_recipes.hiding import DIFFERS, TINY
+
+FIVE = ("KD", "MAHA:logistic", "LID:logistic", "SVM", "DNN")
+ALIKE = (
+    "The substitute has another seed (last layer, order, augmentation) on the same cases and, as the papers' networks "
+    "surely do, the same ImageNet weights to start from; the papers say no more than that it is trained separately.",
+    "The attacked network's detectors learn from attacks on that network itself, as its owner has it; AUC is over all "
+    "images that are attacked, also those that do not fool it ('AUC, successful' leaves these out).",
+    "Beyond the papers: the same attack in the open, another architecture, and substitutes of the same or of the other "
+    "half of the patients of Train; the attacked network then has half of them too.",
+)
+
+
+def _recipe(data: str, title: str, components: int) -> Recipe:
+    return Recipe(
+        name=f"semi-white-box-{data}",
+        title=f"Attacks made on a substitute network: {title}",
+        question="Do BIM and HFC still fool a network and its detectors if the attacker has only a network of the kind?",
+        settings=SubstitutesSettings(
+            size=128,
+            model="resnet18",
+            epochs=12,
+            attack=("bim",),
+            eps=("4/256",),
+            steps=40,
+            components=(components,),
+            detectors=FIVE,
+            substitutes=("same", "none", "squeezenet1_1", "same@half", "same@apart"),
+        ),
+        plan=lambda settings: substitutes_plan(
+            settings,
+            dataset=title,
+            published=published("semi-white-box", data),
+            differs=(*(text for text in DIFFERS if "MAHA" not in text), *ALIKE, *PROTOCOL),
+        ),
+        tiny=TINY | {"components": (2,), "eps": ("16/256",), "substitutes": ("same", "none"), "detectors": FIVE[:2]},
+        paper="HFC-21 Table 4, HFC-23 Table IV",
+    )
+
+
+chest_xray = _recipe("chest-xray", "Chest X-ray", 1)
+fundus = _recipe("fundus", "Fundoscopy (IDRiD)", 32)
