@@ -7,7 +7,11 @@ from itertools import product
 from medaegis.experiment import Published, Recipe, StressSettings, stress_plan
 from medaegis_recipes._published import published
 
-LAYERS = {"36": "3.4", "45": "4.1", "48": "4.2"}  # ResNet-50's activations, each the last of its block
+LAYERS = {  # ResNet-50's activations, each the last of its block
+    "36": "network.layer3.4.relu#3",
+    "45": "network.layer4.1.relu#3",
+    "48": "network.layer4.2.relu#3",
+}
 BUDGETS = ("1/256", "8/256")  # of the preprint and of HFC-21 as published, with the same figures: shown beside both
 BEFORE, AFTER = "activation before", "activation after"
 
@@ -18,9 +22,8 @@ def figures() -> dict[Published, float]:
     for data, title in (("fundus", "Fundoscopy"), ("cifar10", "CIFAR-10")):
         known = published("stress", data)
         for (way, eps, _, layer, metric), value in known.items():
-            name = f"network.layer{LAYERS[layer]}.relu#3"
             for one, budget in [(way, eps)] if way else product(("up", "down"), BUDGETS):  # a clean value is of all
-                place = Published(title, budget, name, one, metric)
+                place = Published(title, budget, LAYERS[layer], one, metric)
                 found[place] = value
                 if metric == AFTER:
                     before = known["", "", "", layer, BEFORE]
