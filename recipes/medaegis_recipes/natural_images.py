@@ -36,6 +36,7 @@ recipe = Recipe(
         differs=(*(text for text in DIFFERS if "MAHA" not in text), *NATURAL, *PROTOCOL),
     ),
     tiny={name: value for name, value in TINY.items() if name not in ("source", "eps")}
-    | {"sets": ("phantom-fundus@8/256", "phantom-fundus@16/256", "phantom-chest@8/256"), "detectors": FIVE[:2]},
+    | {"sets": ("phantom-fundus@8/256", "phantom-fundus@16/256", "phantom-chest@8/256"), "detectors": FIVE[:2]}
+    | {"size": 32, "train_batch": 8},
     paper="HFC-23 Table V",
 )

@@ -37,7 +37,7 @@ def _recipe(data: str, title: str, components: int) -> Recipe:
         plan=lambda settings: substitutes_plan(
             settings,
             dataset=title,
-            published=published("semi-white-box", data),
+            published=published("semi-white-box-vgg16" if settings.model == "vgg16" else "semi-white-box", data),
             differs=(*(text for text in DIFFERS if "MAHA" not in text), *ALIKE, *PROTOCOL),
         ),
         tiny=TINY | {"components": (2,), "eps": ("16/256",), "substitutes": ("same", "none"), "detectors": FIVE[:2]},
