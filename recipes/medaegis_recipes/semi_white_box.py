@@ -22,7 +22,7 @@ def _recipe(data: str, title: str, components: int) -> Recipe:
     return Recipe(
         name=f"semi-white-box-{data}",
         title=f"Attacks made on a substitute network: {title}",
-        question="Do BIM and HFC still fool a network and its detectors if the attacker has only a network of the kind?",
+        question="Do BIM and HFC still fool a network and its detectors if made on another network of the kind?",
         settings=SubstitutesSettings(
             size=128,
             model="resnet18",
