@@ -62,7 +62,8 @@ class Substitute:
         fix = "Say for how long it is trained with --set substitute_epochs=N."
         require(chosen >= 1, "substitute_epochs", "recipe", "at least 1", chosen, fix)
         model = settings.model if self.network == SAME else self.network
-        build_model(model, classes=2)
+        if model != settings.model:
+            build_model(model, classes=2)  # an unknown name is an error now, and not after the first training
         start = settings.weights if settings.weights in (None, "none", "imagenet") else "auto"
         changes = {"model": model, "epochs": chosen, "weights": start, "seed": settings.seed + 1}
         own = attacked.split if self.shared != "apart" else _other_half(attacked.split)

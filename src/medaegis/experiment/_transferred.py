@@ -28,7 +28,7 @@ def transfer_figures(tensors: dict[str, Tensor], groups: Sequence[str]) -> dict[
     Example:
         >>> import torch
         >>> flags = {"fooled": torch.tensor([True, False, True]), ON_SUBSTITUTE: torch.tensor([True, True, False])}
-        >>> {name: (round(one.value, 3), one.n) for name, one in transfer_figures(flags, "abc").items()}
+        >>> {name: (round(one.value, 3), one.n) for name, one in transfer_figures(flags, ["a", "b", "c"]).items()}
         {'Adv. Acc on the substitute': (0.667, 3), 'transfer rate': (0.5, 2)}
     """
     if ON_SUBSTITUTE not in tensors:
