@@ -18,7 +18,7 @@ ALIKE = (
 )
 
 
-def _recipe(data: str, title: str, components: int) -> Recipe:
+def _recipe(data: str, title: str, own: str, components: int) -> Recipe:
     return Recipe(
         name=f"semi-white-box-{data}",
         title=f"Attacks made on a substitute network: {title}",
@@ -38,12 +38,19 @@ def _recipe(data: str, title: str, components: int) -> Recipe:
             settings,
             dataset=title,
             published=published("semi-white-box-vgg16" if settings.model == "vgg16" else "semi-white-box", data),
-            differs=(*(text for text in DIFFERS if "MAHA" not in text), *ALIKE, *PROTOCOL),
+            differs=(*(text for text in DIFFERS if "MAHA" not in text), own, *ALIKE, *PROTOCOL),
         ),
         tiny=TINY | {"components": (2,), "eps": ("16/256",), "substitutes": ("same", "none"), "detectors": FIVE[:2]},
         paper="HFC-21 Table 4, HFC-23 Table IV",
     )
 
 
-chest_xray = _recipe("chest-xray", "Chest X-ray", 1)
-fundus = _recipe("fundus", "Fundoscopy (IDRiD)", 32)
+chest_xray = _recipe(
+    "chest-xray", "Chest X-ray", "1,103 images, split by patient, where the papers have 5,863, split by image.", 1
+)
+fundus = _recipe(
+    "fundus",
+    "Fundoscopy (IDRiD)",
+    "507 images of IDRiD, where the papers have 3,663 of APTOS 2019; K = 16, as half of Train has 60 cases of a class.",
+    16,
+)
