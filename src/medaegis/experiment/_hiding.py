@@ -177,7 +177,8 @@ def hiding_plan(
     Args:
         settings: what to do.
         dataset: what tables call the data.
-        published: the papers' figures by (eps, hfc, detector, metric), or by these after the attack's name.
+        published: the papers' figures by (eps, hfc, detector, metric), or by these after the attack's name; of attacks
+            in the open, so that they are left out with a substitute.
         differs: what differs from the paper, and why.
 
     Raises:
@@ -213,7 +214,7 @@ def hiding_plan(
     kinds = tuple(kind for kind in ALONE if kind in [choice.kind for choice in detectors]) or ALONE[:2]
     pair = (shown[0].attacked, shown[-1].attacked)
     by_layer = ByLayer(features, *pair, detectors=kinds) if len(shown) == 2 else None
-    known = published or {}
+    known = (published or {}) if substitute is None else {}
     return HidingPlan(settings, dataset, classifier, cases, variants, embedding, by_layer, known, differs, substitute)
 
 

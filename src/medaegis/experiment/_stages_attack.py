@@ -193,7 +193,16 @@ class Attacked(Stage):
         return Result(_tensors(made) | self.on_substitute(made.x, index, context), {})
 
     def run(self, named: NamedAttack, index: NDArray[np.int64], context: Context) -> AttackResult:
-        """Attack some cases, with HFC where this stage has it."""
+        """Attack some cases, with HFC where this stage has it.
+
+        Raises:
+            LeakError: the substitute was trained on one of these cases, or on a patient of theirs.
+        """
+        if self.substitute is not None:
+            split, data = self.substitute.split, self.substitute.split.images.dataset(context)
+            seen = split.split(context)
+            parts = {"Train of the substitute": seen.train, "its validation": seen.validation, "attacked cases": index}
+            check_no_leak(parts, data.groups, by=split.by, names=data.names)
         return attack_next_class(self.attack(named, context), self.cases.classifier, index, self.seed, context)
 
     @property
@@ -202,18 +211,12 @@ class Attacked(Stage):
         return self.substitute or self.cases.classifier
 
     def on_substitute(self, x: Tensor, index: NDArray[np.int64], context: Context) -> dict[str, Tensor]:
-        """Which images made from the cases at `index` fool the substitute; nothing without one.
-
-        Raises:
-            LeakError: the substitute was trained on one of these cases, or on a patient of theirs.
-        """
+        """Which images made from the cases at `index` fool the substitute; nothing without one."""
         if self.substitute is None:
             return {}
-        split, data = self.substitute.split, self.substitute.split.images.dataset(context)
-        parts = {"Train of the substitute": split.split(context).train, "attacked cases": index}
-        check_no_leak(parts, data.groups, by=split.by, names=data.names)
+        labels = self.substitute.split.images.dataset(context).labels[index]
         logits = predict(self.substitute.load(context), x, context)
-        target = (torch.as_tensor(data.labels[index]) + 1) % logits.shape[1]
+        target = (torch.as_tensor(labels) + 1) % logits.shape[1]
         return {ON_SUBSTITUTE: logits.argmax(dim=1) == target}
 
     def attack(self, named: NamedAttack, context: Context) -> Attacker:

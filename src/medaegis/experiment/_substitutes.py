@@ -80,7 +80,10 @@ def substitutes_plan(
         "substitute",
         settings.substitutes,
         dataset=dataset,
-        published=lambda name: (published or {}) if name == SAME else {},
+        published=lambda _name: {},
         differs=differs,
     )
-    return SubstitutesPlan(settings.substitutes, plans)
+    known = [published or {} if name == SAME else {} for name in settings.substitutes]
+    return SubstitutesPlan(
+        settings.substitutes, tuple(replace(plan, published=own) for plan, own in zip(plans, known, strict=True))
+    )
