@@ -15,10 +15,12 @@ from medaegis.data import check_no_leak
 from medaegis.experiment import Context, HidingSettings, Store, SubstitutesSettings, hiding_plan, substitutes_plan
 from medaegis.experiment._hiding import HidingPlan
 from medaegis.experiment._named_substitute import Substitute, named_substitute
+from medaegis.experiment._network_settings import NetworkSettings, classifier_stage
 from medaegis.experiment._stages_attack import ON_SUBSTITUTE
 from medaegis.experiment._stages_data import cases_at
-from medaegis.experiment._stages_model import AdversarialCases
+from medaegis.experiment._stages_model import AdversarialCases, Bank, TrainFeatures
 from medaegis.experiment._transferred import RATE, SUBSTITUTE
+from medaegis.models import PENULTIMATE
 
 SMALL: dict[str, Any] = {"source": "phantom-chest", "model": "small-resnet", "weights": None, "size": 48}
 TRAINED = SMALL | {"cases": 240, "epochs": 8, "train_batch": 16, "learning_rate": 2e-3}
@@ -170,6 +172,26 @@ def test_a_substitute_has_its_own_training_and_never_the_networks_weights(tmp_pa
 def test_settings_are_checked_before_any_work(changes: dict[str, Any], match: str) -> None:
     with pytest.raises(InputError, match=match):
         hiding_plan(SETTINGS.model_copy(update=changes), dataset="d")
+
+
+def test_a_substitute_without_a_dense_layer() -> None:
+    """SqueezeNet ends in a convolution: HFC takes its activations; what reads a penultimate layer is refused."""
+    own = SETTINGS.model_copy(update={"substitute": "squeezenet1_1", "size": 64})
+    bank = hiding_plan(own, dataset="d").variants[1].attacked.bank
+    assert bank is not None
+    assert (bank.features.penultimate, bank.features.classifier.model) == (False, "squeezenet1_1")
+    with pytest.raises(InputError, match="without kde"):
+        hiding_plan(own.model_copy(update={"hiding": ("kde",)}), dataset="d")
+
+
+def test_a_network_without_a_dense_layer_has_mixtures_of_its_activations(tmp_path: Path) -> None:
+    settings = NetworkSettings(source="phantom-chest", weights=None, size=64, cases=40, model="squeezenet1_1", epochs=0)
+    features, context = TrainFeatures(classifier_stage(settings), penultimate=False), Context(Store(tmp_path / "s"))
+    layers, _ = features.features(context)
+    assert PENULTIMATE not in layers
+    assert list(Bank(features).bank(context).layers) == list(layers)
+    with pytest.raises(InputError, match=r"nn\.Linear"):
+        context.get(TrainFeatures(features.classifier))
 
 
 def test_names() -> None:

@@ -18,7 +18,7 @@ from medaegis.experiment._hidings import hidings
 from medaegis.experiment._matrix import Crossed, crossings
 from medaegis.experiment._named_attack import comparisons
 from medaegis.experiment._named_cushion import named_cushion
-from medaegis.experiment._named_substitute import named_substitute
+from medaegis.experiment._named_substitute import features_of_substitute, named_substitute
 from medaegis.experiment._network_settings import Budgets, Counts, Names, NetworkSettings, classifier_stage
 from medaegis.experiment._stage import Stage
 from medaegis.experiment._stages_attack import HIDDEN, PLAIN, AttackChoice, Attacked, Kappa, Probe
@@ -201,13 +201,15 @@ def hiding_plan(
     classifier, substitute = behind(cushion, alone), None
     if named is not None:
         substitute = behind(cushion, named.stage(settings, alone, settings.substitute_epochs))
-    features = TrainFeatures(classifier)
+    features = own = TrainFeatures(classifier)
+    if substitute is not None:
+        own = features_of_substitute(substitute, classifier)
     detectors = parse_detectors(settings.detectors, settings.bandwidth)
     cases = AdversarialCases(classifier, seed=settings.seed)
     variants = tuple(
         variant
         for choice in attack_choices(settings)
-        for variant in _variants(settings, choice, cases, features, detectors, substitute)
+        for variant in _variants(settings, choice, cases, features, detectors, own)
     )
     shown = shown_variants(variants, settings.eps)
     embedding = Embedding(shown[0].clean, tuple(v.scores for v in shown), seed=settings.seed)
@@ -224,19 +226,21 @@ def _variants(
     cases: AdversarialCases,
     features: TrainFeatures,
     detectors: tuple[DetectorChoice, ...],
-    substitute: Classifier | None,
+    own: TrainFeatures,
 ) -> list[Variant]:
-    """One attack in all ways of hiding; detectors that learn have learned from this attack, not hidden."""
+    """One attack in all ways of hiding; detectors that learn have learned from this attack, not hidden.
+
+    `features` are of the attacked network and for its detectors, `own` of the one on which images are made.
+    """
     learned = None
     if any(detector.learns_attacks for detector in detectors):
         learning = DetectorCases(cases, seed=settings.seed)
         teacher = Attacked(cases, choice, seed=settings.seed, learning=learning)
         learned = Learned(features, teacher, detectors, seed=settings.seed)
     clean = CleanScores(features, cases, detectors, learned)
-    own = features if substitute is None else TrainFeatures(substitute)
     return [
         Variant(attacked, AttackScores(features, attacked, detectors, settings.seed, learned), clean)
-        for attacked in hidings(settings, choice, cases, own, clean, substitute)
+        for attacked in hidings(settings, choice, cases, own, clean)
     ]
 
 

@@ -10,7 +10,7 @@ from medaegis.attack import Projection
 from medaegis.experiment._rivals import RIVALS
 from medaegis.experiment._stages_attack import HIDDEN, AttackChoice, Attacked, ChosenWeights
 from medaegis.experiment._stages_detect import CleanScores
-from medaegis.experiment._stages_model import AdversarialCases, Bank, Classifier, TrainFeatures
+from medaegis.experiment._stages_model import AdversarialCases, Bank, TrainFeatures
 from medaegis.experiment._white_box import WAYS, white_boxes
 
 if TYPE_CHECKING:
@@ -27,7 +27,6 @@ def hidings(
     cases: AdversarialCases,
     features: TrainFeatures,
     clean: CleanScores,
-    substitute: Classifier | None = None,
 ) -> tuple[Attacked, ...]:
     """One attack without anything, then hidden in every way that the settings name.
 
@@ -35,9 +34,9 @@ def hidings(
         settings: which ways, and what they are made of.
         choice: the attack.
         cases: of the attacked network.
-        features: Train features of the network on which images are made.
+        features: Train features of the network on which images are made; that is a substitute where it is not the
+            attacked one.
         clean: the attacked network's detectors.
-        substitute: the network on which images are made, where it is not the attacked one.
 
     Raises:
         InputError: an unknown way of hiding, or one that asks for more of the attacked network than an attacker with a
@@ -46,6 +45,10 @@ def hidings(
     known = (*HFC_KINDS, *RIVALS, *WAYS)
     wrong = [name for name in settings.hiding if name not in known]
     require(not wrong, "hiding", "recipe", f"names among {known}", wrong)
+    substitute = None if features.classifier == cases.classifier else features.classifier
+    headless = [name for name in settings.hiding if name == "kde" and not features.penultimate]
+    fix = "Take a substitute with a dense layer."
+    require(not headless, "hiding", "recipe", "without kde, which reads a penultimate layer", headless, fix)
     secret = [name for name in settings.hiding if substitute and name in (*WAYS, "chosen")]
     fix = "Those need the attacked network itself, or its detectors."
     require(not secret, "hiding", "recipe", "made of the substitute alone where there is one", secret, fix)

@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, cast, get_args
 
+from torch import nn
+
 from medaegis._errors import require
 from medaegis.experiment._network_settings import NetworkSettings, classifier_on
 from medaegis.experiment._stages_data import Part, SplitCases
-from medaegis.experiment._stages_model import Classifier
+from medaegis.experiment._stages_model import Classifier, TrainFeatures
 from medaegis.models import build_model
 
 NONE, SAME = "none", "same"
@@ -68,6 +70,21 @@ class Substitute:
         changes = {"model": model, "epochs": chosen, "weights": start, "seed": settings.seed + 1}
         own = attacked.split if self.shared != "apart" else _other_half(attacked.split)
         return classifier_on(settings.model_copy(update=changes), own)
+
+
+def features_of_substitute(substitute: Classifier, attacked: Classifier) -> TrainFeatures:
+    """Its Train features, for HFC and its competitors, also where it has no dense layer, as SqueezeNet.
+
+    Example:
+        >>> from medaegis.experiment._stages_data import Images
+        >>> one, other = (Classifier(SplitCases(Images("x", "", 32)), name) for name in ("resnet18", "squeezenet1_1"))
+        >>> features_of_substitute(other, one).penultimate
+        False
+    """
+    if substitute.model == attacked.model:
+        return TrainFeatures(substitute)
+    network = build_model(substitute.model, classes=2).model
+    return TrainFeatures(substitute, any(isinstance(part, nn.Linear) for part in network.modules()))
 
 
 def _other_half(split: SplitCases) -> SplitCases:
