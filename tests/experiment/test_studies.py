@@ -149,7 +149,9 @@ def test_the_papers_layers_are_activations_36_45_and_48_of_resnet50() -> None:
     from medaegis.models import Taps
 
     names = Taps(net).names(x)
-    assert tuple(names[i] for i in (36, 45, 48)) == tuple(stress_test.LAYERS.values())  # 0 is the stem, which the papers leave out
+    assert tuple(names[i] for i in (36, 45, 48)) == tuple(
+        stress_test.LAYERS.values()
+    )  # 0 is the stem, which the papers leave out
     assert set(stress_test.LAYERS.values()) <= set(block_layers(net, x))
     assert len(stress_test.figures()) == 2 * 3 * 2 * 2 * 4
     plan = stress_plan(StressSettings(**SMALL, sets="phantom-chest"), published=stress_test.figures())

@@ -15,10 +15,12 @@ from medaegis.experiment._detect_run import DetectorsFitted, run_detect_fit
 from medaegis.experiment._detect_score import Scored, run_detect_score
 from medaegis.experiment._direction import DirectionSettings, Pair, direction_plan
 from medaegis.experiment._hiding import HidingSettings, hiding_plan
+from medaegis.experiment._joined import JoinedSettings, Part, joined_recipe
 from medaegis.experiment._lesions import LesionSettings, lesion_plan
 from medaegis.experiment._named_cushion import named_cushion
 from medaegis.experiment._recipe import Plan, Recipe, Settings, find_recipe, find_recipes, parse_changes
 from medaegis.experiment._run import Finished, run_recipe
+from medaegis.experiment._run_all import Several, of_papers, run_recipes
 from medaegis.experiment._seeds import SeedsSettings, seeds_plan
 from medaegis.experiment._stage import Result, Stage
 from medaegis.experiment._store import Store
@@ -40,8 +42,10 @@ __all__ = [
     "Finished",
     "GuardFitted",
     "HidingSettings",
+    "JoinedSettings",
     "LesionSettings",
     "Pair",
+    "Part",
     "Plan",
     "Published",
     "Recipe",
@@ -50,6 +54,7 @@ __all__ = [
     "Scored",
     "SeedsSettings",
     "Settings",
+    "Several",
     "Stage",
     "Store",
     "StressSettings",
@@ -63,9 +68,11 @@ __all__ = [
     "find_recipe",
     "find_recipes",
     "hiding_plan",
+    "joined_recipe",
     "lesion_plan",
     "load_detectors",
     "named_cushion",
+    "of_papers",
     "parse_changes",
     "run_aegis_check",
     "run_aegis_fit",
@@ -73,6 +80,7 @@ __all__ = [
     "run_detect_fit",
     "run_detect_score",
     "run_recipe",
+    "run_recipes",
     "seeds_plan",
     "stress_plan",
 ]

@@ -185,16 +185,16 @@ def _is_phantom(settings: Settings) -> bool:
 
 
 def joined_recipe(
-    name: str, title: str, question: str, parts: Sequence[Part], *, paper: str, aliases: tuple[str, ...] = ()
+    name: str, title: str, parts: Sequence[Part], *, paper: str, question: str = "", aliases: tuple[str, ...] = ()
 ) -> Recipe:
     """A recipe of several parts.
 
     Args:
         name: what the command line calls it.
         title: the report's title.
-        question: one sentence: what the run asks.
         parts: in the order of the table.
         paper: the table or figure it reproduces.
+        question: one sentence: what the run asks; by default the first part's.
         aliases: other names of it.
 
     Example:
@@ -204,7 +204,7 @@ def joined_recipe(
         ...     plan=lambda settings: hiding_plan(settings, dataset="phantoms"),
         ...     tiny={"source": "phantom-chest", "model": "small-resnet", "weights": None, "size": 32},
         ... )
-        >>> table = joined_recipe("table", "A table", "?", (Part(one, "chest_xray"),), paper="Table 1")
+        >>> table = joined_recipe("table", "A table", (Part(one, "chest_xray"),), paper="Table 1")
         >>> len(table.plan(table.with_changes({}, tiny=True)).ready)
         1
     """
@@ -214,7 +214,7 @@ def joined_recipe(
     return Recipe(
         name=name,
         title=title,
-        question=question,
+        question=question or known[0].recipe.question,
         settings=JoinedSettings.model_validate({}),
         plan=lambda settings: joined_plan(known, settings),
         tiny={"tiny": True},
