@@ -52,6 +52,9 @@ table4 = joined_recipe(
 table5 = joined_recipe(
     "aegis-table5",
     "Which taps the Shield needs, and which Cushion",
-    (*on("fundus", defence_parts.layers, {}, {}), *on("fundus", defence_parts.cushions, {}, {})),
+    (
+        *on("fundus", defence_parts.layers, {}, {}),
+        *on("fundus", defence_parts.cushions, {}, {"defences": ("paper@none", "paper@jpeg:80")}),
+    ),
     paper="Aegis Table 5",
 )

@@ -21,11 +21,13 @@ TINY = {
     "model": "small-resnet", "weights": None, "eps": ("8/256",), "steps": 2, "checks": 0,
 }  # fmt: skip
 
+KNOWN = {("8/256", "with", "KD", "AUC"): 50.0}
+
 
 def subject(name: str, title: str) -> Recipe:
     return Recipe(
         name=name, title=title, question=f"{title}?", settings=HidingSettings(epochs=3), paper_scale={"size": 256},
-        plan=lambda s: plan_of(s, dataset=title, published={("8/256", "with", "KD", "AUC"): 50.0}, differs=("D", title)),
+        plan=lambda s: plan_of(s, dataset=title, published=KNOWN, differs=("D", title)),
         tiny=TINY,
     )  # fmt: skip
 
@@ -109,7 +111,6 @@ def test_the_papers_scale_reaches_every_part_and_keeps_what_a_part_is_for(tmp_pa
     with pytest.raises(InputError, match="tiny"):
         TABLE.with_changes({}, tiny=True, scale="paper")
     with pytest.raises(InputError, match="small, its only one"):
-        joined_recipe("x", "X", (Part(LEFT, "left"),), paper="T").plan  # noqa: B018 - it is there
         Recipe("r", "t", "q", HidingSettings(), LEFT.plan, {}).with_changes({}, scale="paper")
 
 

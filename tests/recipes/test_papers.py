@@ -1,4 +1,4 @@
-"""Every table and figure is a recipe by name: at every scale it plans, and it shares its stages with those by subject."""
+"""Every table and figure is a recipe by name: it plans at every scale, and shares its stages with those by subject."""
 
 from __future__ import annotations
 

@@ -124,7 +124,7 @@ class Recipe:
         Raises:
             InputError: as `with_changes`.
         """
-        kept = {name: value for name, value in self.paper_scale.items() if name not in changes}
+        kept = {name: changes.get(name, value) for name, value in self.paper_scale.items()}
         more = dict(self.tiny) | dict(tiny or {})
         return replace(self, settings=self.with_changes(changes), paper_scale=kept, tiny=more)
 
