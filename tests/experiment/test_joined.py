@@ -137,6 +137,52 @@ def test_a_recipe_over_several_sets_takes_those_that_are_there(tmp_path: Path) -
     assert found.ready[0].settings.eps == ("4/256",)
 
 
+def test_a_part_of_synthetic_images_takes_the_users_where_they_are(tmp_path: Path) -> None:
+    """As head CT: phantoms stand in, until there is a folder."""
+    settings = HidingSettings(source="phantom-chest", model="small-resnet", weights=None, size=32)
+    plan_ = lambda s: plan_of(s.model_copy(update={"source": None}) if s.data else s, dataset="Brain")
+    brain = Recipe("brain", "B", "?", settings, plan_, {"size": 16})
+    table = joined_recipe("t", "T", (Part(LEFT, "left"), Part(brain, "brain")), paper="Table 1")
+
+    def sources(tiny: bool = False) -> dict[str, str]:
+        found: Any = table.plan(table.with_changes({"data": str(tmp_path)}, tiny=tiny))
+        return {one.part.shown: one.plan.classifier.split.images.source for one in found.ready}
+
+    images(tmp_path / "left")
+    assert sources() == {"left": "folder", "brain": "phantom-chest"}
+    images(tmp_path / "brain")
+    assert sources() == {"left": "folder", "brain": "folder"}
+    assert sources(tiny=True) == {"left": "phantom-chest", "brain": "phantom-chest"}
+
+
+def test_a_part_without_the_papers_scale_is_left_out_there(tmp_path: Path) -> None:
+    small = Recipe("small", "S", "?", LEFT.settings, LEFT.plan, TINY)
+    images(tmp_path / "left")
+    table = joined_recipe("t", "T", (Part(LEFT, "left"), Part(small, "left")), paper="Table 1")
+    found: Any = table.plan(table.with_changes({"data": str(tmp_path), "model": "small-resnet"}, scale="paper"))
+    assert [one.part.shown for one in found.ready] == ["left"]
+    assert found.left_out == ("small has no version at the papers' scale.",)
+
+
+def test_sets_may_carry_budgets(tmp_path: Path) -> None:
+    class Sets(HidingSettings):
+        sets: tuple[str, ...] = ("left@1/256", "left@2/256", "right@1/256")
+
+    (tmp_path / "left").mkdir()
+    recipe = Recipe("sets", "S", "?", Sets(), lambda s: s, TINY)  # pyright: ignore[reportArgumentType]
+    table = joined_recipe("t", "T", (Part(recipe),), paper="Table 1")
+    found: Any = table.plan(table.with_changes({"data": str(tmp_path)}))
+    assert found.ready[0].settings.sets == ("left@1/256", "left@2/256")
+    assert found.left_out == (f"sets is left out: there is no folder {tmp_path / 'right'}.",)
+
+
+def test_images_of_two_sources_are_counted_both() -> None:
+    one = told("a", [])
+    other = told("b", [], data=one.content.facts["data"] | {"source": "t", "n": 3})
+    assert joined_content([one, other]).facts["data"]["n"] == 2 + 3
+    assert joined_content([one, one._replace(name="c")]).facts["data"]["n"] == 2
+
+
 def told(name: str, rows: list[Row], **facts: Any) -> Told:
     data = {"source": "s", "root": "r", "fingerprint": "f", "n": 2, "classes": {"a": 1}, "split": {"by": "image"}}
     base = {"data": data | {"skipped": []}, "model": {"name": "net"}, "adaptive": None, "checks": [], "warnings": []}

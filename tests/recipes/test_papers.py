@@ -13,7 +13,18 @@ from medaegis.experiment._run import planned
 from medaegis.experiment._stage import distinct
 from medaegis.experiment._stages_data import Images
 from medaegis.experiment._stages_model import Classifier
-from medaegis_recipes import aegis, defence, detectors, gradient_direction, hfc21, hfc23, lesions, rivals, stress_test
+from medaegis_recipes import (
+    aegis,
+    defence,
+    detectors,
+    gradient_direction,
+    hfc21,
+    hfc23,
+    hfc23_figures,
+    lesions,
+    rivals,
+    stress_test,
+)
 
 ROOT = Path(__file__).parents[2]
 NAMES = {
@@ -81,7 +92,7 @@ def test_every_recipe_plans_at_every_scale(name: str, version: str, data: Path) 
     recipe = RECIPES[name]
     if version == "paper" and not recipe.paper_scale:
         assert name == "demo"
-        return
+        pytest.skip("has one scale only")
     scale = "small" if version == "tiny" else version
     plan = planned(recipe, data=place(recipe, data), tiny=version == "tiny", scale=scale, changes=None)
     assert len(plan.stages) >= 4
@@ -99,7 +110,7 @@ SHARED = [
     (hfc23.table2, rivals.fundus, "fundus"),
     (hfc23.table6, lesions.recipe, "chest_xray"),
     (hfc21.table1, stress_test.recipe, ""),
-    (hfc23.fig2, gradient_direction.recipe, ""),
+    (hfc23_figures.fig2, gradient_direction.recipe, ""),
     (aegis.table4, defence.chest_xray, "chest_xray"),
 ]
 

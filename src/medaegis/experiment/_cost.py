@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterable
 from pathlib import Path
@@ -32,7 +33,8 @@ class Network(NamedTuple):
 
     model: str
     size: int
-    classes: int = 2
+    channels: int = 3
+    depth: int | None = None
 
 
 class Cost(NamedTuple):
@@ -55,8 +57,13 @@ class Cost(NamedTuple):
         """
         if not self.passes:
             return "no image passes"
+        speed = (
+            "at an unknown speed"
+            if math.isnan(self.seconds)
+            else f"about {_minutes(self.seconds)} at the speed measured just now"
+        )
         told = [f"about {_rounded(n):,} image passes ({one.model} at {one.size} px)" for one, n in self.passes.items()]
-        return f"{', '.join(told)}, about {_minutes(self.seconds)} at the speed measured just now"
+        return f"{', '.join(told)}, {speed}"
 
 
 def cost_of(stages: Iterable[Stage], device: str) -> Cost:
@@ -78,8 +85,8 @@ def cost_of(stages: Iterable[Stage], device: str) -> Cost:
     for stage in stages:
         classifier = _classifier(stage)
         if classifier is not None:
-            own = Network(classifier.model, classifier.split.images.size)
             images = classifier.split.images
+            own = Network(classifier.model, images.size, images.channels, getattr(images, "depth", None))
             counts.setdefault(images, _count(images))
             passes[own] = passes.get(own, 0) + round(_passes(stage, counts[images]))
     found = {network: n for network, n in passes.items() if n}
@@ -128,15 +135,19 @@ def _steps(choice: AttackChoice) -> int:
 
 
 def seconds_a_pass(network: Network, device: str) -> float:
-    """Seconds that one image takes forward and backward, from a few batches of noise.
+    """Seconds that one image takes forward and backward; NaN where the network takes no images of that shape.
 
     Example:
         >>> seconds_a_pass(Network("small-resnet", 32), "cpu") > 0
         True
     """
-    model = build_model(network.model, classes=network.classes).model.to(device)
-    x = torch.zeros(BATCH, 3, network.size, network.size, device=device)
-    times = [_timed(model, x)]
+    model = build_model(network.model, classes=2, channels=network.channels).model.to(device)
+    room = (network.size, network.size) if network.depth is None else (network.depth, network.size, network.size)
+    x = torch.zeros(BATCH, network.channels, *room, device=device)
+    try:
+        times = [_timed(model, x)]
+    except RuntimeError:
+        return math.nan
     times += [_timed(model, x) for _ in range(3)] if times[0] < LONG else []
     return min(times) / BATCH
 

@@ -110,7 +110,9 @@ class JoinedPlan:
     def _told(self, one: Ready, content: Content) -> Told:
         own = one.part.recipe
         manifest = {"title": own.title, "question": own.question, "settings": one.settings.model_dump(mode="json")}
-        return Told(one.part.shown, manifest, content, phantom=_is_phantom(one.settings))
+        return Told(
+            one.part.shown, manifest, content, phantom=_is_phantom(one.settings) and _data(one.settings) is None
+        )
 
 
 def joined_plan(parts: Sequence[Part], settings: JoinedSettings) -> JoinedPlan:
@@ -124,26 +126,32 @@ def joined_plan(parts: Sequence[Part], settings: JoinedSettings) -> JoinedPlan:
         InputError: no part's data is there, or a setting is unknown to all parts or does not fit one.
         DataError: data or weights cannot be used.
     """
-    wanted = [part for part in parts if part.only in (None, settings.scale)]
+    wanted = [part for part in parts if not _unwanted(part, settings.scale)]
+    require(len(wanted) > 0, "scale", "recipe", "one that a part has", settings.scale)
     unknown = [name for name in settings.model_extra or {} if not any(_known(name, part) for part in parts)]
     names = [part.shown for part in wanted]
     fix = f"`medaegis list --settings {parts[0].recipe.name}` shows them; {names[0]}.NAME=VALUE sets one of a part."
     require(not unknown, "set", "recipe", f"settings of {', '.join(dict.fromkeys(names))}", unknown, fix)
-    ready, left_out = (
-        [],
-        [f"{part.shown} is only run with --scale {part.only}." for part in parts if part not in wanted],
-    )
+    ready, left_out = list[Ready](), [_unwanted(part, settings.scale) for part in parts if part not in wanted]
     for part in wanted:
         one, missing = _ready(part, settings)
         ready += [] if one is None else [one]
         left_out += [f"{part.shown} is left out: there is no folder {name}." for name in missing]
     if not ready:
-        folders = ", ".join(dict.fromkeys(f"{name}/" for part in wanted for name in _folders(part, part.own.settings)))
+        every = [_folder(name) for part in wanted for name in _sets(part, part.own.settings)]
+        folders = ", ".join(dict.fromkeys(f"{name}/" for name in every))
         raise InputError(
             f"`data` of recipe must be a folder that holds at least one of {folders}, got {settings.data!r}. "
             "Give it with --data DIR, or take synthetic images with --tiny."
         )
     return JoinedPlan(tuple(ready), tuple(dict.fromkeys(left_out)))
+
+
+def _unwanted(part: Part, scale: Scale) -> str:
+    """Why a part is not there at a scale, or ""."""
+    if part.only not in (None, scale):
+        return f"{part.shown} is only run with --scale {part.only}."
+    return "" if scale == "small" or part.recipe.paper_scale else f"{part.shown} has no version at the papers' scale."
 
 
 def _ready(part: Part, settings: JoinedSettings) -> tuple[Ready | None, list[str]]:
@@ -152,19 +160,25 @@ def _ready(part: Part, settings: JoinedSettings) -> tuple[Ready | None, list[str
     given = settings.model_extra or {}
     changes = {name.removeprefix(f"{part.shown}."): value for name, value in given.items() if _known(name, part)}
     changed = own.with_changes(changes, tiny=settings.tiny, scale=settings.scale)
-    if _is_phantom(changed):
+    if _is_phantom(changed) and not _has_own(part, settings):
         return Ready(part, changed, own.plan(changed)), []
     require(settings.data is not None, "data", "recipe", "a folder", None, "Give it with --data DIR.")
-    parent = Path(cast(str, settings.data))
-    folders = _folders(part, changed)
-    missing = [name for name in folders if not (name.startswith(PHANTOM) or (parent / name).is_dir())]
-    there = [name for name in folders if name not in missing]
+    parent, sets = Path(cast(str, settings.data)), _sets(part, changed)
+    missing = [name for name in sets if not (name.startswith(PHANTOM) or (parent / _folder(name)).is_dir())]
+    there = [name for name in sets if name not in missing]
+    lines = list(dict.fromkeys(str(parent / _folder(name)) for name in missing))
     if not there:
-        return None, [str(parent / name) for name in missing]
-    place = {"data": str(parent / part.folder) if part.folder else str(parent)}
-    place |= {} if part.folder else {"sets": there}
+        return None, lines
+    place = {"data": str(parent / part.folder)} if part.folder else {"data": str(parent), "sets": there}
     changed = own.with_changes(changes | place, tiny=settings.tiny, scale=settings.scale)
-    return Ready(part, changed, own.plan(changed)), [str(parent / name) for name in missing]
+    return Ready(part, changed, own.plan(changed)), lines
+
+
+def _has_own(part: Part, settings: JoinedSettings) -> bool:
+    """Whether the user has images for a part that makes do with synthetic ones."""
+    if settings.tiny or settings.data is None or not part.folder:
+        return False
+    return _is_phantom(part.recipe.settings) and (Path(settings.data) / part.folder).is_dir()
 
 
 def _known(name: str, part: Part) -> bool:
@@ -172,8 +186,13 @@ def _known(name: str, part: Part) -> bool:
     return own in ("", part.shown) and setting in type(part.recipe.settings).model_fields
 
 
-def _folders(part: Part, settings: Settings) -> tuple[str, ...]:
+def _sets(part: Part, settings: Settings) -> tuple[str, ...]:
+    """The part's folder, or its several sets: names, or names with a budget as in cifar10@8/256."""
     return (part.folder,) if part.folder else cast(tuple[str, ...], getattr(settings, "sets", ()))
+
+
+def _folder(name: str) -> str:
+    return name.partition("@")[0]
 
 
 def _is_phantom(settings: Settings) -> bool:
@@ -182,6 +201,10 @@ def _is_phantom(settings: Settings) -> bool:
     return str(getattr(settings, "source", None) or "").startswith(PHANTOM) or (
         bool(sets) and all(name.startswith(PHANTOM) for name in sets)
     )
+
+
+def _data(settings: Settings) -> str | None:
+    return cast(str | None, getattr(settings, "data", None))
 
 
 def joined_recipe(

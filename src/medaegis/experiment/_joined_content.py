@@ -79,7 +79,7 @@ def _facts(parts: Sequence[Told], left_out: Sequence[str]) -> dict[str, Any]:
 def _data(parts: Sequence[Told]) -> dict[str, Any]:
     """Sizes and splits by part; images that several parts read are counted once."""
     every = {part.name: part.content.facts["data"] for part in parts}
-    images = {facts["fingerprint"]: facts for facts in every.values()}.values()
+    images = {(facts["source"], facts["fingerprint"]): facts for facts in every.values()}.values()
     found: dict[str, Any] = {
         key: _listed(facts[key] for facts in every.values()) for key in ("source", "root", "fingerprint")
     }
