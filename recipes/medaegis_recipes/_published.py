@@ -32,8 +32,8 @@ def published(figures: str, data: str) -> Published:
     return {tuple(row[name] for name in _KEY): float(row["value"]) for row in rows}
 
 
-def component_figures(first: int) -> Published:
-    """Those of HFC-23 Table III (Fundoscopy); tables call HFC of the first K "with" and of others "HFC, K = 4"."""
+def component_figures(first: int, data: str = "fundus") -> Published:
+    """Those of the sweeps over K; tables call HFC of the first K "with" and of others "HFC, K = 4"."""
     lead = f"K = {first}"
-    found = published("components", "fundus")
+    found = published("components", data)
     return {(a, e, "with" if k == lead else f"HFC, {k}", d, m): value for (a, e, k, d, m), value in found.items()}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from medaegis.experiment import DirectionSettings, Pair, Recipe, direction_plan
 from medaegis_recipes._published import published
+from medaegis_recipes._scale import STUDY, network
 
 TITLES = {
     "fundus": "Fundoscopy, no retinopathy to retinopathy",
@@ -29,7 +30,7 @@ recipe = Recipe(
         settings,
         published=figures(),
         differs=(
-            "A small residual network at 64 px from random weights, where the papers have ResNet-50 at 256 px.",
+            *network(settings, more=", and from random weights"),
             "The papers do not state the budget of Figs. 2 and 3: 1/256 here, 10 steps of 0.2/256.",
             "Fundoscopy is IDRiD and CIFAR-10 a subset of 3,000 images; test images that are classified rightly. One "
             "network a set (one seed), at most 30 epochs, so the sets differ in training steps.",
@@ -50,4 +51,5 @@ recipe = Recipe(
         "steps": 5,
     },
     paper="HFC-23 Figs. 2 and 3",
+    paper_scale=STUDY,
 )

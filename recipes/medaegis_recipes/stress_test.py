@@ -6,6 +6,7 @@ from itertools import product
 
 from medaegis.experiment import Published, Recipe, StressSettings, stress_plan
 from medaegis_recipes._published import published
+from medaegis_recipes._scale import STUDY, network
 
 LAYERS = {  # ResNet-50's activations, each the last of its block
     "36": "network.layer3.4.relu#3",
@@ -13,6 +14,7 @@ LAYERS = {  # ResNet-50's activations, each the last of its block
     "48": "network.layer4.2.relu#3",
 }
 BUDGETS = ("1/256", "8/256")  # of the preprint and of HFC-21 as published, with the same figures: shown beside both
+UNLIKE = ", and from random weights, the same for every data set"
 BEFORE, AFTER = "activation before", "activation after"
 
 
@@ -40,17 +42,17 @@ recipe = Recipe(
         settings,
         published=figures(),
         differs=(
-            "A small residual network at 64 px from random weights, the same for every data set, where the papers "
-            "have an ImageNet-pretrained ResNet-50; CIFAR-10 is enlarged from 32 px. The papers' figures are shown "
-            "beside ours only with --set model=resnet50.",
+            *network(settings, "the papers have an ImageNet-pretrained ResNet-50", UNLIKE),
+            "CIFAR-10 is enlarged from 32 px. The papers' figures are shown beside ours only with ResNet-50.",
             "HFC-21 Table 1, last activation of ResNet-50: Fundoscopy .375 before, .098 after down (-74 %), 2.048 "
             "after up (+446 %); CIFAR-10 .190, .148 (-22 %), .264 (+39 %).",
             "The papers state 1/256 (preprint, HFC-23) and 8/256 (HFC-21) for the same table; both are run.",
-            "Fundoscopy is IDRiD (507 images) and Chest X-ray and CIFAR-10 are subsets. At most 30 epochs for each, "
-            "fewer where the validation loss stops falling, so the sets differ in training steps; CIFAR-10 has ten "
+            "Fundoscopy is IDRiD (507 images) and Chest X-ray and CIFAR-10 are subsets. Training ends where the "
+            "validation loss stops falling, so the sets differ in training steps; CIFAR-10 has ten "
             "classes, the others two.",
         ),
     ),
     tiny={"sets": ("phantom-chest", "phantom-fundus"), "cases": 60, "size": 32, "epochs": 3, "images": 8, "steps": 3},
     paper="HFC-21 Table 1, HFC-23 Fig. 4",
+    paper_scale=STUDY,
 )
