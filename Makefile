@@ -5,10 +5,14 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.medaegis-ready
 GROUPS := --group dev
 
-.PHONY: demo test test-slow test-peers run-peers check bench bench-peers clean
+.PHONY: demo tiny test test-slow test-peers run-peers check bench bench-peers clean
 
 demo: $(READY)
 	$(BIN)/medaegis demo
+
+# Every table and figure of the papers on synthetic images, each stage once.
+tiny: $(READY)
+	$(BIN)/medaegis run all --tiny --quiet --out runs/tiny
 
 test: $(READY)
 	$(BIN)/python -m pytest

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from medaegis.experiment import CurveSettings, Recipe, curve_plan
+from medaegis_recipes._scale import NETWORK, steps
 
 BUDGETS = ("0.125/256", "0.25/256", "0.5/256", "1/256", "2/256", "4/256", "8/256", "16/256")
 
@@ -16,7 +17,8 @@ recipe = Recipe(
         dataset="Chest X-ray",
         differs=(
             "The papers have no such curves; budgets, network and data are those of chest-xray-small.",
-            "At most 40 steps of 2 eps / 40; a case ends once it is fooled. DeepFool and CW-L2 with their own numbers.",
+            *steps(settings, "the papers have smaller ones"),
+            "A case ends once it is fooled. DeepFool and CW-L2 with their own numbers.",
             "TF is PGD made on a SqueezeNet 1.1 trained on the same cases, where Aegis has VGG-16.",
             "L2 attacks measure the budget as a root mean square, the others as the largest change of a pixel.",
         ),
@@ -34,4 +36,5 @@ recipe = Recipe(
         "substitute_epochs": 2,
         "weights": None,
     },
+    paper_scale=NETWORK | {"steps": 100, "substitute": "vgg16"},
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from medaegis.experiment import HidingSettings, Recipe, hiding_plan
+from medaegis_recipes._scale import PAPER, network, steps
 
 PUBLISHED = {  # HFC-21 Table 2, Chest X-Ray, BIM; ResNet-50's AUC in section 5.1
     ("", "", "", "clean AUC"): 97.0,
@@ -27,8 +28,8 @@ recipe = Recipe(
         dataset="Chest X-ray",
         published=PUBLISHED,
         differs=(
-            "ResNet-18 at 128 px, where the paper has ResNet-50 at 256 px on 5,863 images: less vulnerable at 1/256.",
-            "40 steps of 2 eps / 40, where the paper has 2 eps / (0.02/256) steps of 0.02/256.",
+            *network(settings, more=" on 5,863 images: less vulnerable at 1/256"),
+            *steps(settings),
             "Split by patient, where the paper splits by image.",
             "MAHA averages its distance over layers, where the paper follows Lee et al. (logistic regression).",
             "The training batch (64, the authors') was kept after 32, tried first, gave KD a lower AUC: one seed each.",
@@ -47,4 +48,5 @@ recipe = Recipe(
         "weights": None,
     },
     paper="HFC-21 Table 2",
+    paper_scale=PAPER,
 )

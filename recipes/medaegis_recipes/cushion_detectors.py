@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from medaegis.experiment import CushionsSettings, Recipe, cushions_plan
 from medaegis_recipes._published import published
+from medaegis_recipes._scale import NETWORK, network, steps
 from medaegis_recipes.detectors import PROTOCOL
 from medaegis_recipes.hiding import TINY
 
+PLACE = "the paper has ResNet-50"
 DIFFERS = (
-    "ResNet-18 at 128 px, where the paper has ResNet-50; IDRiD (507) and 1,103 chest X-rays, split by patient, where "
+    "IDRiD (507) and 1,103 chest X-rays, split by patient, where "
     "the paper has APTOS 2019 (3,663) and no such table of chest X-rays.",
-    "40 steps of 2 eps / 40, of PGD and CW from a random start, where the paper has 100, all from a random start.",
+    "MIM and BIM start at the image, where the paper starts all from a random point.",
     "KD, MAHA and LID average their scores over all activations, DNN sums its logits, as in the paper (section 4.1).",
     "DNN learns from the attack that it is tested on, without HFC; the paper does not say what from.",
     "BPDA follows a surrogate of the Cushion, which is stronger than the identity; the paper does not say which.",
@@ -18,7 +20,7 @@ DIFFERS = (
 )
 
 
-def _recipe(data: str, title: str, components: int) -> Recipe:
+def _recipe(data: str, title: str, components: int, papers: int) -> Recipe:
     return Recipe(
         name=f"cushion-detectors-{data}",
         title=f"Known detectors behind a Cushion: {title}",
@@ -38,12 +40,13 @@ def _recipe(data: str, title: str, components: int) -> Recipe:
             settings,
             dataset=title,
             published=published("cushion-detectors", data),
-            differs=(*DIFFERS, *PROTOCOL),
+            differs=(*network(settings, PLACE), *steps(settings, "the paper has 100"), *DIFFERS, *PROTOCOL),
         ),
         tiny=TINY | {"attack": ("bim",), "components": (2,), "eps": ("16/256",)},
         paper="Aegis Table 2",
+        paper_scale=NETWORK | {"steps": 100, "components": (papers,)},
     )
 
 
-chest_xray = _recipe("chest-xray", "Chest X-ray", 1)
-fundus = _recipe("fundus", "Fundoscopy (IDRiD)", 32)
+chest_xray = _recipe("chest-xray", "Chest X-ray", 1, 1)
+fundus = _recipe("fundus", "Fundoscopy (IDRiD)", 32, 64)

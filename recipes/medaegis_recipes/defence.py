@@ -3,37 +3,37 @@
 from __future__ import annotations
 
 from medaegis.experiment import DefenceSettings, Recipe, defence_plan
-from medaegis_recipes._published import published
+from medaegis_recipes._published import Published, published
+from medaegis_recipes._scale import DEFENCE, network
 
 BUDGETS = ("1/256", "2/256", "4/256", "8/256", "16/256")
 TINY = {
-    "source": "phantom-chest",
-    "cases": 120,
-    "size": 32,
-    "epochs": 4,
-    "train_batch": 16,
-    "learning_rate": 2e-3,
-    "model": "small-resnet",
-    "weights": None,
-    "defences": ("paper", "paper@jpeg:80"),
-    "attackers": ("pgd", "hfc", "wb", "adam"),
-    "curve": ("adam",),
-    "eps": ("4/256", "16/256"),
-    "steps": 3,
-    "components": 1,
-    "images": 6,
-    "shield_epochs": 2,
-    "shield_steps": 2,
-}
+    "source": "phantom-chest", "cases": 120, "size": 32, "epochs": 4, "train_batch": 16, "learning_rate": 2e-3,
+    "model": "small-resnet", "weights": None, "defences": ("paper", "paper@jpeg:80"),
+    "attackers": ("pgd", "hfc", "wb", "adam"), "curve": ("adam",), "eps": ("4/256", "16/256"), "steps": 3,
+    "components": 1, "images": 6, "shield_epochs": 2, "shield_steps": 2,
+}  # fmt: skip
 DIFFERS = (
-    "ResNet-18 at 128 px, where the paper has ResNet-50 and VGG-16; its taps are at the same relative depths.",
-    "The Shields' networks, optimiser and training attack are ours, since the paper gives none: 5 sign steps a case.",
-    "TF comes from a SqueezeNet 1.1, where the paper has VGG-16. Fea imitates random natural cases.",
+    "The Shields' networks, optimiser and training attack are ours, since the paper gives none.",
+    "Fea imitates random natural cases.",
     "CW-Linf and WB have kappa at the mean gap of clean logits. L2 budgets are root mean squares.",
 )
 
 
-def _recipe(data: str, title: str, components: int, held_share: float) -> Recipe:
+def figures(settings: DefenceSettings, data: str) -> Published:
+    """The paper's, of the network that is defended."""
+    return published("defence-vgg16" if settings.model == "vgg16" else "defence", data)
+
+
+def differs(settings: DefenceSettings, *more: str) -> tuple[str, ...]:
+    """What differs from the paper."""
+    taps = "; taps are at the same relative depths"
+    other = f"TF comes from {settings.substitute}, where the paper has VGG-16."
+    own = (*network(settings, "the paper has ResNet-50 and VGG-16", taps), *DIFFERS)
+    return (*own, *(() if settings.substitute == "vgg16" else (other,)), *more)
+
+
+def _recipe(data: str, title: str, components: int, held_share: float, papers: int) -> Recipe:
     return Recipe(
         name=f"defence-{data}",
         title=f"Shield and Medical Aegis against every attacker: {title}",
@@ -51,12 +51,13 @@ def _recipe(data: str, title: str, components: int, held_share: float) -> Recipe
             shield_batch=16,
         ),
         plan=lambda settings: defence_plan(
-            settings, dataset=title, published=published("defence", data), differs=DIFFERS
+            settings, dataset=title, published=figures(settings, data), differs=differs(settings)
         ),
         tiny=TINY,
         paper="Aegis Tables 3 and 4",
+        paper_scale=DEFENCE | {"components": papers},
     )
 
 
-chest_xray = _recipe("chest-xray", "Chest X-ray", 1, 0.7)
-fundus = _recipe("fundus", "Fundoscopy (IDRiD)", 32, 0.5)
+chest_xray = _recipe("chest-xray", "Chest X-ray", 1, 0.7, 1)
+fundus = _recipe("fundus", "Fundoscopy (IDRiD)", 32, 0.5, 64)

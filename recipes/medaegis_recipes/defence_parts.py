@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from medaegis.experiment import DefenceSettings, Recipe, defence_plan
 from medaegis_recipes._published import Published, published
-from medaegis_recipes.defence import DIFFERS, TINY
+from medaegis_recipes._scale import DEFENCE
+from medaegis_recipes.defence import TINY, differs
 
 TAPS = {"3+6+9+12": "", "3": ", tap 1", "6": ", tap 2", "9": ", tap 3", "12": ", tap 4"}
 CUSHIONS = ("none", "jpeg:90", "jpeg:80", "jpeg:70", "bits:3", "bits:4", "tv")
@@ -49,10 +50,14 @@ def _recipe(name: str, title: str, defences: tuple[str, ...], paper: tuple[str, 
             shield_batch=16,
         ),
         plan=lambda settings: defence_plan(
-            settings, dataset="Fundoscopy (IDRiD)", published=figures, differs=(*DIFFERS, SHORTER)
+            settings,
+            dataset="Fundoscopy (IDRiD)",
+            published=figures,
+            differs=differs(settings, *(() if settings.shield_epochs is None else (SHORTER,))),
         ),
         tiny=TINY | {"defences": defences[:2], "attackers": ("pgd", "adam"), "eps": ("16/256",)},
         paper="Aegis Table 5",
+        paper_scale=DEFENCE | {"model": "vgg16", "components": 64},
     )
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from medaegis.experiment import HidingSettings, Recipe, hiding_plan
 from medaegis_recipes._published import published
-from medaegis_recipes.hiding import DIFFERS, TINY
+from medaegis_recipes._scale import PAPER
+from medaegis_recipes.hiding import TINY, differs
 
 SIX = ("KD", "MAHA:logistic", "LID:logistic", "SVM", "DNN", "BU")
 PROTOCOL = (
@@ -13,7 +14,7 @@ PROTOCOL = (
 )
 
 
-def _recipe(data: str, title: str, components: int) -> Recipe:
+def _recipe(data: str, title: str, components: int, papers: int) -> Recipe:
     return Recipe(
         name=f"detectors-{data}",
         title=f"Six detectors and HFC: {title}",
@@ -33,12 +34,13 @@ def _recipe(data: str, title: str, components: int) -> Recipe:
             settings,
             dataset=title,
             published=published("hiding", data),
-            differs=(*(text for text in DIFFERS if "MAHA" not in text), *PROTOCOL),
+            differs=differs(settings, *PROTOCOL),
         ),
         tiny=TINY | {"attack": ("bim",), "components": (2,)},
         paper="HFC-21 Table 2, HFC-23 Table I",
+        paper_scale=PAPER | {"components": (papers,)},
     )
 
 
-chest_xray = _recipe("chest-xray", "Chest X-ray", 1)
-fundus = _recipe("fundus", "Fundoscopy (IDRiD)", 32)
+chest_xray = _recipe("chest-xray", "Chest X-ray", 1, 1)
+fundus = _recipe("fundus", "Fundoscopy (IDRiD)", 32, 64)

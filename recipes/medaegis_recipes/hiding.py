@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from medaegis.experiment import HidingSettings, Recipe, hiding_plan
 from medaegis_recipes._published import published
+from medaegis_recipes._scale import PAPER, network, steps
 
 ATTACKS = ("bim", "pgd", "cw_linf", "mim", "tim")
 DIFFERS = (
-    "ResNet-18 at 128 px, where the papers have ResNet-50 at 256 px: less vulnerable at 1/256.",
-    "40 steps of 2 eps / 40, where the papers have 2 eps / (0.02/256) steps of 0.02/256.",
     "MAHA averages its distance over layers, where the papers follow Lee et al. (logistic regression).",
     "Covariances are shrunk (the papers do not say how theirs were regularised).",
 )
@@ -27,7 +26,15 @@ TINY = {
 }
 
 
-def _recipe(data: str, title: str, differs: tuple[str, ...], components: int) -> Recipe:
+def differs(settings: HidingSettings, *more: str) -> tuple[str, ...]:
+    """What differs from the papers: network and steps, unless they are theirs, the protocol, and more."""
+    mean = [] if any("logistic" in name for name in settings.detectors) else DIFFERS[:1]
+    fewer = f"K = {settings.components[0]}, as the papers' 64 needs 128 cases a class."
+    more += (fewer,) if settings.components[0] == 32 else ()
+    return (*network(settings, more=": less vulnerable at 1/256"), *steps(settings), *mean, *DIFFERS[1:], *more)
+
+
+def _recipe(data: str, title: str, more: tuple[str, ...], components: int, papers: int) -> Recipe:
     return Recipe(
         name=f"hiding-{data}",
         title=f"Five attacks that hide from detectors: {title}",
@@ -42,19 +49,21 @@ def _recipe(data: str, title: str, differs: tuple[str, ...], components: int) ->
             components=(components,),
         ),
         plan=lambda settings: hiding_plan(
-            settings, dataset=title, published=published("hiding", data), differs=(*DIFFERS, *differs)
+            settings, dataset=title, published=published("hiding", data), differs=differs(settings, *more)
         ),
         tiny=TINY | {"components": (2,)},
         paper="HFC-21 Table 2, HFC-23 Table I",
+        paper_scale=PAPER | {"components": (papers,)},
     )
 
 
 chest_xray = _recipe(
-    "chest-xray", "Chest X-ray", ("1,103 images, split by patient, where the papers have 5,863, split by image.",), 1
+    "chest-xray", "Chest X-ray", ("1,103 images, split by patient, where the papers have 5,863, split by image.",), 1, 1
 )
 fundus = _recipe(
     "fundus",
     "Fundoscopy (IDRiD)",
-    ("507 images of IDRiD, where the papers have 3,663 of APTOS 2019; K = 32, as K = 64 needs 128 cases a class.",),
+    ("507 images of IDRiD, where the papers have 3,663 of APTOS 2019.",),
     32,
+    64,
 )

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from medaegis.experiment import HidingSettings, Recipe, hiding_plan
 from medaegis_recipes._published import published
-from medaegis_recipes.hiding import DIFFERS, TINY
+from medaegis_recipes._scale import PAPER
+from medaegis_recipes.hiding import TINY, differs
 
 RIVALS = ("hfc", "random", "closest", "kde", "lid")
 
 
-def _recipe(data: str, title: str, components: int) -> Recipe:
+def _recipe(data: str, title: str, components: int, papers: int) -> Recipe:
     return Recipe(
         name=f"rivals-{data}",
         title=f"HFC against its competitors: {title}",
@@ -24,12 +25,13 @@ def _recipe(data: str, title: str, components: int) -> Recipe:
             components=(components,),
         ),
         plan=lambda settings: hiding_plan(
-            settings, dataset=title, published=published("rivals", data), differs=DIFFERS
+            settings, dataset=title, published=published("rivals", data), differs=differs(settings)
         ),
         tiny=TINY,
         paper="HFC-21 Table 3, HFC-23 Table II",
+        paper_scale=PAPER | {"components": (papers,)},
     )
 
 
-chest_xray = _recipe("chest-xray", "Chest X-ray", 1)
-fundus = _recipe("fundus", "Fundoscopy (IDRiD)", 32)
+chest_xray = _recipe("chest-xray", "Chest X-ray", 1, 1)
+fundus = _recipe("fundus", "Fundoscopy (IDRiD)", 32, 64)

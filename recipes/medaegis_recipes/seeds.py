@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from medaegis.experiment import Recipe, SeedsSettings, seeds_plan
 from medaegis_recipes._published import published
+from medaegis_recipes._scale import PAPER
 from medaegis_recipes.detectors import PROTOCOL, SIX
-from medaegis_recipes.hiding import DIFFERS, TINY
+from medaegis_recipes.hiding import TINY, differs
 
 
-def _recipe(data: str, title: str, components: int) -> Recipe:
+def _recipe(data: str, title: str, components: int, papers: int) -> Recipe:
     return Recipe(
         name=f"seeds-{data}",
         title=f"Six detectors and HFC under three seeds: {title}",
@@ -28,12 +29,13 @@ def _recipe(data: str, title: str, components: int) -> Recipe:
             settings,
             dataset=title,
             published=published("hiding", data),
-            differs=(*(text for text in DIFFERS if "MAHA" not in text), *PROTOCOL),
+            differs=differs(settings, *PROTOCOL),
         ),
         tiny=TINY | {"components": (2,), "seeds": (0, 1)},
         paper="HFC-21 Table 2, HFC-23 Table I",
+        paper_scale=PAPER | {"components": (papers,)},
     )
 
 
-chest_xray = _recipe("chest-xray", "Chest X-ray", 1)
-fundus = _recipe("fundus", "Fundoscopy (IDRiD)", 32)
+chest_xray = _recipe("chest-xray", "Chest X-ray", 1, 1)
+fundus = _recipe("fundus", "Fundoscopy (IDRiD)", 32, 64)

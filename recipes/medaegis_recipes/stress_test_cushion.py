@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from medaegis.experiment import Published, Recipe, StressSettings, stress_plan
 from medaegis_recipes._published import published
+from medaegis_recipes._scale import STUDY, network
 
 BLOCKS = {"1st": "1.0", "4th": "2.0", "10th": "3.2", "15th": "4.1", "penultimate": "4.2"}  # of ResNet-50, from 1 to 16
 LAYERS = {told: f"network.layer{block}.relu#3" for told, block in BLOCKS.items()}
@@ -42,8 +43,9 @@ recipe = Recipe(
         settings,
         published=figures(),
         differs=(
-            "ResNet-18 at 128 px, where the paper has ResNet-50; its figures stand beside ours only with --set "
-            "model=resnet50. At the penultimate layer it has +481 % without a Cushion, +199 % behind JPEG-90 and "
+            *network(settings, "the paper has ResNet-50"),
+            "The paper's figures stand beside ours only with ResNet-50. At the penultimate layer it has "
+            "+481 % without a Cushion, +199 % behind JPEG-90 and "
             "+53.7 % behind JPEG-70; -79.4, -75.7 and -55.7 % downwards.",
             "The paper's changes are relative to clean images without a Cushion ('change ratio to no Cushion'); "
             "'change ratio' is relative to clean images behind the same one, as the network sees them.",
@@ -54,4 +56,5 @@ recipe = Recipe(
     ),
     tiny=TINY,
     paper="Aegis Table 1",
+    paper_scale=STUDY,
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from medaegis.experiment import HidingSettings, Recipe, hiding_plan
+from medaegis_recipes._scale import NETWORK, PAPER
 from medaegis_recipes.hiding import TINY
 
 recipe = Recipe(
@@ -21,6 +22,7 @@ recipe = Recipe(
     plan=lambda settings: hiding_plan(settings, dataset=settings.source or "the given images"),
     tiny=TINY,
     paper=None,
+    paper_scale=PAPER | {"eps": ("1/256", "2/256")},
 )
 
 fewer = Recipe(
@@ -42,4 +44,5 @@ fewer = Recipe(
     ),
     tiny=TINY | {"attack": ("bim@2", "apgd@2", "apgd@4")},
     paper="HFC-23 V-I",
+    paper_scale=NETWORK,
 )

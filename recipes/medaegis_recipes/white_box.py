@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from medaegis.experiment import HidingSettings, Recipe, hiding_plan
+from medaegis_recipes._scale import PAPER
 from medaegis_recipes.detectors import PROTOCOL, SIX
-from medaegis_recipes.hiding import DIFFERS, TINY
+from medaegis_recipes.hiding import TINY, differs
 
 
-def _recipe(data: str, title: str, components: int) -> Recipe:
+def _recipe(data: str, title: str, components: int, papers: int) -> Recipe:
     return Recipe(
         name=f"white-box-{data}",
         title=f"White-box attacks on six detectors: {title}",
@@ -26,11 +27,12 @@ def _recipe(data: str, title: str, components: int) -> Recipe:
         plan=lambda settings: hiding_plan(
             settings,
             dataset=title,
-            differs=(*(text for text in DIFFERS if "MAHA" not in text), *PROTOCOL),
+            differs=differs(settings, *PROTOCOL),
         ),
         tiny=TINY | {"components": (2,), "hiding": ("hfc", "white-box")},
+        paper_scale=PAPER | {"components": (papers,)},
     )
 
 
-chest_xray = _recipe("chest-xray", "Chest X-ray", 1)
-fundus = _recipe("fundus", "Fundoscopy (IDRiD)", 32)
+chest_xray = _recipe("chest-xray", "Chest X-ray", 1, 1)
+fundus = _recipe("fundus", "Fundoscopy (IDRiD)", 32, 64)

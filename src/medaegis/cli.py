@@ -7,16 +7,12 @@ import warnings
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from medaegis._errors import MedaegisError
 from medaegis._version import __version__
-
-if TYPE_CHECKING:
-    from medaegis.experiment import Finished
-
 
 FLAGGED = 3
 """Exit code of `medaegis detect score` and `aegis check` where an image is flagged or rejected; 2 is every error's."""
@@ -68,6 +64,9 @@ _machine_options = _all_of(
 _run_options = _all_of(
     click.option("--out", type=click.Path(file_okay=False), help="Folder of the run. Default: runs/RECIPE."),
     click.option("--tiny", is_flag=True, help="The recipe's small version, for a first look."),
+    click.option(
+        "--scale", type=click.Choice(["small", "paper"]), default="small", help="paper: ResNet-50 at 256 px …"
+    ),
     click.option("--set", "changes", multiple=True, metavar="KEY=VALUE ...", help="Change settings."),
     click.argument("more", nargs=-1, metavar=""),
     _device_options,
@@ -110,8 +109,12 @@ _judging_options = _all_of(
 @click.option("--model", help="torchvision name or package.module:factory of your own network.")
 @_run_options
 def run(recipe: str, data: str | None, model: str | None, **options: Any) -> None:
-    """Run RECIPE, or finish it if it was stopped; leaves table.csv, cases.parquet, manifest.json and report.html."""
-    _run(recipe, data, model, **options)
+    """Run RECIPE, or finish it if it was stopped; leaves table.csv, cases.parquet, manifest.json and report.html.
+
+    Several recipes, or `all` for every table and figure of the papers, share what they have in common; --out is then
+    the folder of their folders.
+    """
+    _run((recipe,), data, model, **options)
 
 
 @main.command()
@@ -142,19 +145,15 @@ def attack(
 
     Stopped runs go on where they were: give the same command again.
     """
+    from medaegis._cli_recipes import finished_lines
     from medaegis.experiment import parse_changes, run_attack_command
 
     options = parse_changes(changes + more) | ({} if steps is None else {"steps": steps})
     settings = _given(given) | {"options": options}
     with _working(device, quiet) as (where, show):
         done = run_attack_command(settings, out=out, device=where, batch_size=batch_size, progress=show, say=_say)
-    _finished(done)
-
-
-def _finished(done: Finished) -> None:
-    click.echo(f"{done.computed} stages computed, {done.found} found in the store.")
-    _print_table(done.out)
-    click.echo(f"Report: {done.report}")
+    for line in finished_lines(done):
+        click.echo(line)
 
 
 @main.group()
@@ -332,33 +331,18 @@ def aegis_check(images: tuple[str, ...], device: str | None, quiet: bool, **give
 @_run_options
 def demo(**options: Any) -> None:
     """The whole story on synthetic images: the same as `medaegis run demo`."""
-    _run("demo", None, None, **options)
+    _run(("demo",), None, None, **options)
 
 
 def _run(
-    name: str,
-    data: str | None,
-    model: str | None,
-    *,
-    out: str | None,
-    tiny: bool,
-    changes: tuple[str, ...],
-    more: tuple[str, ...],
-    device: str | None,
-    quiet: bool,
+    names: tuple[str, ...], data: str | None, model: str | None, *, device: str | None, quiet: bool, **options: Any
 ) -> None:
-    from medaegis.experiment import find_recipe, parse_changes, run_recipe
+    from medaegis._cli_recipes import run_named
 
-    settings = parse_changes(changes + more) | ({} if model is None else {"model": model})
-    if model is not None and ":" in model and "epochs" not in settings:
-        settings["epochs"] = 0
-        _say(f"{model} is taken as trained; --set epochs=N trains it.")
-    recipe = find_recipe(name)
     with _working(device, quiet) as (where, show):
-        done = run_recipe(
-            recipe, data=data, out=out, tiny=tiny, changes=settings, device=where, progress=show, say=_say
-        )
-    _finished(done)
+        good = run_named(names, data, model, device=where, progress=show, say=_say, **options)
+    if not good:
+        sys.exit(2)
 
 
 def _given(options: dict[str, Any]) -> dict[str, Any]:
@@ -399,25 +383,14 @@ def _device(name: str | None) -> str:
     return name or ("cuda" if available else "cpu")
 
 
-def _print_table(out: Path) -> None:
-    from medaegis.report import text_table
-
-    click.echo(text_table(out))
-
-
 @main.command("list")
 @click.option("--settings", "name", metavar="RECIPE", help="Show the settings of one recipe.")
 def list_(name: str | None) -> None:
-    """List the recipes, or the settings of one."""
-    from medaegis.experiment import find_recipe, find_recipes
+    """List the papers' tables and figures and the recipes by subject, or the settings of one."""
+    from medaegis._cli_recipes import listed, settings_of
 
-    if name is None:
-        for recipe in find_recipes().values():
-            click.echo(f"{recipe.name:<20} {recipe.paper or '':<40} {recipe.title}")
-        return
-    recipe = find_recipe(name)
-    for field, info in type(recipe.settings).model_fields.items():
-        click.echo(f"{field:<14} {getattr(recipe.settings, field)!s:<32} {info.description or ''}")
+    for line in listed() if name is None else settings_of(name):
+        click.echo(line)
 
 
 @main.command()

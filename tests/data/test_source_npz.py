@@ -67,6 +67,15 @@ def test_images_are_resized_and_cropped_as_files_are(tmp_path) -> None:
     assert load_dataset(tmp_path, size=64).images.shape == (6, 3, 64, 64)
 
 
+def test_some_classes_keep_their_images(tmp_path) -> None:
+    whole = load_dataset(cifar(tmp_path), size=32, resize=32)
+    some = load_dataset(tmp_path, size=32, resize=32, classes=("ship", "dog"))
+    assert some.class_names == ("dog", "ship")
+    kept = whole.labels > 0
+    assert np.array_equal(some.images, whole.images[kept])
+    assert np.array_equal(some.labels, whole.labels[kept] - 1)
+
+
 def test_equal_images_are_one_patient(tmp_path) -> None:
     images = gray(8)
     images[5] = images[1]

@@ -5,11 +5,14 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from medaegis._errors import DataError, InputError
-from medaegis.data import Listing, detect_source, list_cases, source_names
+from medaegis.data import Listing, detect_source, list_cases, load_dataset, source_names
 from medaegis.data._source_kermany import patient_of
+from medaegis.experiment import Context, Store
+from medaegis.experiment._stages_data import images_stage
 
 
 def table(listing: Listing, root: Path) -> dict[str, tuple[int, str, str]]:
@@ -250,14 +253,64 @@ def test_unreadable_folder(tmp_path, monkeypatch) -> None:
 
 def test_names_of_sources_are_taken(tmp_path) -> None:
     assert source_names() == (
-        "volumes",
-        "aptos",
-        "kermany",
-        "graded",
-        "folder",
-        "npz",
-        "phantom-fundus",
-        "phantom-chest",
+        *("volumes", "aptos", "kermany", "cifar10", "graded", "folder", "npz"),
+        *("phantom-fundus", "phantom-chest"),
     )
     with pytest.raises(InputError, match="source"):
         list_cases(tmp_path, source="kermani")
+
+
+# --- some of many classes -------------------------------------------------------------------------------------------
+
+
+def many(root: Path, make, classes: int = 30, n: int = 6) -> Path:
+    """A tree as of ImageNet: train/ and val/, a folder a class, named by numbers."""
+    for i in range(classes):
+        name = f"n{1440764 + 7 * i:08d}"
+        make.images(root / "train" / name, [f"{name}_{j}.JPEG" for j in range(n)])
+        make.images(root / "val" / name, ["ILSVRC2012_val_1.JPEG"])
+    return root
+
+
+def test_some_classes_of_a_large_tree(tmp_path, make) -> None:
+    root = many(tmp_path, make)
+    assert detect_source(root) == "folder"
+    assert len(list_cases(root).class_names) == 30
+    wanted = ("n01440785", "n01440764", "n01440967")  # the fourth, the first and the last
+    listing = list_cases(root, classes=wanted)
+    assert listing.class_names == tuple(sorted(wanted))
+    assert len(listing.cases) == 3 * 7
+    assert all(listing.class_names[case.label] == case.path.parent.name for case in listing.cases)
+    data = load_dataset(root, size=16, classes=wanted, limit=4)
+    assert np.bincount(data.labels).tolist() == [4, 4, 4]
+    assert all(data.class_names[label] in name for label, name in zip(data.labels, data.names, strict=True))
+    assert set(load_dataset(root, size=16, classes=wanted, limit=3).names) < set(data.names)
+    assert len(load_dataset(root, size=16, limit=3)) == 90
+
+
+def test_only_the_chosen_classes_are_in_the_key(tmp_path, make) -> None:
+    root = many(tmp_path, make, classes=4)
+    pair = ("n01440764", "n01440771")
+    first = images_stage(None, root, size=16, classes=pair)
+    assert first.key == images_stage(None, root, size=16, classes=pair[::-1]).key
+    assert first.key != images_stage(None, root, size=16).key
+    make.image(root / "train" / "n01440785" / "another.JPEG", seed=9)
+    assert images_stage(None, root, size=16, classes=pair).key == first.key
+    context = Context(Store(tmp_path / "stages"))
+    assert first.dataset(context).class_names == pair
+
+
+@pytest.mark.parametrize("wanted", [("n01440764",), ("n01440764", "cat")])
+def test_classes_that_cannot_be_kept(tmp_path, make, wanted) -> None:
+    root = many(tmp_path, make, classes=3)
+    with pytest.raises(InputError, match=r"`classes` .* at least two of \('n01440764'"):
+        list_cases(root, classes=wanted)
+
+
+def test_phantoms_have_no_classes_to_choose() -> None:
+    for call in (
+        lambda: load_dataset(None, source="phantom-chest", classes=("NORMAL", "PNEUMONIA")),
+        lambda: images_stage("phantom-chest", None, size=32, classes=("NORMAL", "PNEUMONIA")),
+    ):
+        with pytest.raises(InputError, match="left out for a phantom"):
+            call()

@@ -149,15 +149,17 @@ def test_the_papers_layers_are_activations_36_45_and_48_of_resnet50() -> None:
     from medaegis.models import Taps
 
     names = Taps(net).names(x)
-    assert tuple(names[i] for i in (36, 45, 48)) == stress_test.LAYERS  # 0 is the stem, which the papers leave out
-    assert set(stress_test.LAYERS) <= set(block_layers(net, x))
-    assert len(stress_test.PUBLISHED) == 2 * 3 * 2 * 2 * 4
-    plan = stress_plan(StressSettings(**SMALL, sets="phantom-chest"), published=stress_test.PUBLISHED)
+    assert tuple(names[i] for i in (36, 45, 48)) == tuple(
+        stress_test.LAYERS.values()
+    )  # 0 is the stem, which the papers leave out
+    assert set(stress_test.LAYERS.values()) <= set(block_layers(net, x))
+    assert len(stress_test.figures()) == 2 * 3 * 2 * 2 * 4
+    plan = stress_plan(StressSettings(**SMALL, sets="phantom-chest"), published=stress_test.figures())
     assert plan.published == {}  # other networks have other layers
 
 
 def test_the_papers_similarities_have_the_pairs_of_the_run() -> None:
-    published = gradient_direction.PUBLISHED
+    published = gradient_direction.figures()
     assert len(published) == 30
     names = [pair.names for pair in published if pair.metric == "similarity of iterations"]
     assert set(names) == {", ".join(pair) for pair in itertools.combinations(("2", "4", "6", "8", "10"), 2)}

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from medaegis._errors import DataError
+from medaegis._errors import DataError, require
 from medaegis.data._dataset import Skipped
 
 IMAGE_FORMATS = {
@@ -64,6 +64,33 @@ class Listing(NamedTuple):
     def files(self) -> tuple[Path, ...]:
         """Every file that the labelled data depends on: what to hand to `fingerprint`."""
         return tuple(file for case in self.cases for file in case.slices or (case.path,)) + self.tables
+
+
+def kept_classes(class_names: Sequence[str], wanted: Sequence[str]) -> tuple[int, ...]:
+    """Positions of the wanted classes, ascending; all where none is named.
+
+    Raises:
+        InputError: a class that is not there, or one alone.
+
+    Example:
+        >>> kept_classes(("cat", "dog", "ship"), ("ship", "cat")), kept_classes(("cat", "dog"), ())
+        ((0, 2), (0, 1))
+    """
+    known = f"at least two of {tuple(class_names[:12])}{' …' if len(class_names) > 12 else ''}"
+    good = not wanted or (len(set(wanted)) > 1 and set(wanted) <= set(class_names))
+    require(good, "classes", "load_dataset", known, tuple(wanted))
+    return tuple(place for place, name in enumerate(class_names) if not wanted or name in wanted)
+
+
+def with_classes(listing: Listing, wanted: Sequence[str]) -> Listing:
+    """The cases of the wanted classes, which keep their order; all where none is named.
+
+    Raises:
+        InputError: a class that is not there, or one alone.
+    """
+    places = kept_classes(listing.class_names, wanted)
+    cases = tuple(case._replace(label=places.index(case.label)) for case in listing.cases if case.label in places)
+    return listing._replace(cases=cases, class_names=tuple(listing.class_names[place] for place in places))
 
 
 def relative_name(path: Path, root: Path) -> str:

@@ -19,6 +19,7 @@ from medaegis.data._decode import BadImageError, decode, strict_pillow
 from medaegis.data._duplicates import merge_groups
 from medaegis.data._geometry import Frame, make_frame
 from medaegis.data._listing import Case, Listing, relative_name
+from medaegis.data._source_cifar import cifar_dataset
 from medaegis.data._source_npz import npz_dataset
 from medaegis.data._source_phantom import PHANTOM_CLASSES, phantom_dataset
 from medaegis.data._source_volumes import has_nifti
@@ -32,6 +33,7 @@ OnBad: TypeAlias = Literal["skip", "error"]
 
 BAD_SHARE = 0.10
 MIN_PER_CLASS = 3  # one each for Train, validation and Test
+_ARRAYS = {"npz": npz_dataset, "cifar10": cifar_dataset}
 
 
 class _Read(NamedTuple):
@@ -58,6 +60,7 @@ def load_dataset(
     labels: LabelKind = "binary",
     on_bad: OnBad = "skip",
     limit: int | None = None,
+    classes: Sequence[str] = (),
     n: int = 400,
     seed: int = 0,
     progress: bool = False,
@@ -81,6 +84,7 @@ def load_dataset(
         labels: "binary" or "grades"; only sources with grades (`aptos`, `graded`) know grades.
         on_bad: "skip" leaves unusable files out (listed in `skipped`, with one warning); "error" stops at the first.
         limit: at most so many cases of a class, chosen by a hash of the name, so that a smaller limit gives a subset.
+        classes: names of those that are kept, at least two; all by default.
         n: number of phantoms; other sources ignore it.
         seed: of the phantoms; other sources ignore it.
         progress: show a bar.
@@ -116,13 +120,14 @@ def load_dataset(
     if source in PHANTOM_CLASSES:
         require(root is None, "root", "load_dataset", "None for a phantom, which reads no files", root)
         require(depth is None, "depth", "load_dataset", f"None for {source}, which draws images", depth)
+        require(not classes, "classes", "load_dataset", "left out for a phantom", classes)
         return phantom_dataset(source, n, size=size, channels=frame.channels, seed=seed)
     folder = check_root(root)
     name = source or detect_source(folder, volumes=depth is not None)
     check_kind(name, frame)
-    listing = list_cases(folder, source=name, labels=labels)
-    if name == "npz":
-        whole = npz_dataset(folder, frame, limit=limit)
+    listing = list_cases(folder, source=name, labels=labels, classes=classes)
+    if name in _ARRAYS:
+        whole = _ARRAYS[name](folder, frame, limit=limit, classes=classes)
         _check_counts(folder, whole.class_names, whole.labels.tolist(), (), volumes=depth is not None)
         return whole
     _check_counts(
@@ -141,8 +146,8 @@ def check_kind(name: str, frame: Frame) -> None:
     fix = "Volumes are the sources `volumes` and `npz`."
     only = f"None for the source `{name}`, which reads images"
     require(name in OF_VOLUMES or frame.depth is None, "depth", "load_dataset", only, frame.depth, fix)
-    plain = name != "npz" or frame.window is None
-    require(plain, "window", "load_dataset", "None for `npz`, whose values are taken as they are", frame.window)
+    plain = name not in _ARRAYS or frame.window is None
+    require(plain, "window", "load_dataset", f"None for `{name}`, whose values are taken as they are", frame.window)
 
 
 def _check_counts(

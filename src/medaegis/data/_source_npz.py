@@ -15,7 +15,7 @@ from medaegis._errors import DataError
 from medaegis.data._dataset import Dataset, Note, Pixels
 from medaegis.data._duplicates import merge_groups
 from medaegis.data._geometry import Frame, fit, fit_volume
-from medaegis.data._listing import SUBSETS, Listing, entries, is_folder
+from medaegis.data._listing import SUBSETS, Listing, entries, is_folder, kept_classes
 
 _LUMA = np.array([0.299, 0.587, 0.114])
 _PARTS = ("train", "val", "test")
@@ -24,7 +24,7 @@ _KEYS = tuple((f"{part}_images", f"{part}_labels", part) for part in _PARTS) + t
 )
 
 
-class _Part(NamedTuple):
+class Part(NamedTuple):
     """One subset: images (n, h, w) or (n, h, w, c), or volumes (n, d, h, w); labels (n,), and its name."""
 
     images: Pixels
@@ -54,7 +54,7 @@ def list_npz(root: Path) -> Listing:
     return Listing((), _class_names(file, arrays, labels), tables=(file,))
 
 
-def npz_dataset(root: Path, frame: Frame, *, limit: int | None = None) -> Dataset:
+def npz_dataset(root: Path, frame: Frame, *, limit: int | None = None, classes: Sequence[str] = ()) -> Dataset:
     """Read the one .npz file of a folder, without unpickling anything.
 
     It holds `train_images` and `train_labels` (and the same with `val_` and `test_`) as MedMNIST has them, or
@@ -67,16 +67,26 @@ def npz_dataset(root: Path, frame: Frame, *, limit: int | None = None) -> Datase
         root: the folder.
         frame: the geometry.
         limit: at most so many cases of a class, chosen by a hash of the name.
+        classes: names of those that are kept; all by default.
 
     Raises:
+        InputError: a class that is not there, or one alone.
         DataError: not exactly one .npz file, it is damaged, or its arrays are not as above.
     """
     file = _the_file(root)
     arrays = _arrays(file)
     parts = _parts(file, arrays, volumes=frame.depth is not None)
-    classes = _class_names(file, arrays, [part.labels for part in parts])
+    names = _class_names(file, arrays, [part.labels for part in parts])
+    return parts_dataset(parts, names, frame, limit=limit, classes=classes)
+
+
+def parts_dataset(
+    parts: Sequence[Part], class_names: tuple[str, ...], frame: Frame, *, limit: int | None, classes: Sequence[str]
+) -> Dataset:
+    """The images of arrays as a `Dataset`; arguments as `npz_dataset` takes them."""
     names, labels = _names(parts), np.concatenate([part.labels for part in parts])
-    chosen = _limited(names, labels, limit)
+    places = kept_classes(class_names, classes)
+    chosen = [i for i in _limited(names, labels, limit) if labels[i] in places]
     raw = [image for part in parts for image in part.images]
     framed = _framed if frame.depth is None else _framed_volume
     kept = [names[i] for i in chosen]
@@ -84,8 +94,8 @@ def npz_dataset(root: Path, frame: Frame, *, limit: int | None = None) -> Datase
     notes = [Note(kept[i], f"same content as {kept[j]}: taken as one patient") for i, j in merged.first.items()]
     return Dataset(
         _filled((framed(raw[i], frame) for i in chosen), len(chosen)),
-        labels[chosen],
-        classes,
+        np.searchsorted(places, labels[chosen]),
+        tuple(class_names[place] for place in places),
         tuple(kept),
         merged.groups,
         tuple(name.split("/")[0] for name in kept),
@@ -109,10 +119,10 @@ def _arrays(file: Path, only: Collection[str] | None = None) -> dict[str, NDArra
         raise DataError(f"{file} must be a whole .npz file of plain arrays, got: {error}. Download it again.") from None
 
 
-def _parts(file: Path, arrays: Mapping[str, NDArray[Any]], *, volumes: bool) -> list[_Part]:
+def _parts(file: Path, arrays: Mapping[str, NDArray[Any]], *, volumes: bool) -> list[Part]:
     """The subsets, sorted by name."""
     found = [
-        _Part(
+        Part(
             (_checked_volumes if volumes else _checked_images)(file, x, arrays[x]),
             _checked_labels(file, y, arrays[y], len(arrays[x])),
             SUBSETS[part],
@@ -174,7 +184,7 @@ def _class_names(
     return names
 
 
-def _names(parts: Sequence[_Part]) -> list[str]:
+def _names(parts: Sequence[Part]) -> list[str]:
     return [f"{part.name}/{i:06d}" for part in parts for i in range(len(part.labels))]
 
 

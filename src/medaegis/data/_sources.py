@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal, TypeAlias
 
 from medaegis._errors import DataError, require
-from medaegis.data._listing import Listing, entries, is_folder, relative_name
+from medaegis.data._listing import Listing, entries, is_folder, relative_name, with_classes
 from medaegis.data._source_aptos import list_aptos, looks_like_aptos
+from medaegis.data._source_cifar import list_cifar, looks_like_cifar
 from medaegis.data._source_folders import list_folder, list_graded, looks_like_folder, looks_like_graded
 from medaegis.data._source_kermany import list_kermany, looks_like_kermany
 from medaegis.data._source_npz import list_npz, looks_like_npz
@@ -23,12 +24,19 @@ _LOOKS_LIKE: dict[str, Callable[[Path], bool]] = {
     "volumes": looks_like_volumes,
     "aptos": looks_like_aptos,
     "kermany": looks_like_kermany,
+    "cifar10": looks_like_cifar,
     "graded": looks_like_graded,
     "folder": looks_like_folder,
     "npz": looks_like_npz,
 }
 _GRADED = {"aptos": list_aptos, "graded": list_graded}
-_PLAIN = {"kermany": list_kermany, "folder": list_folder, "npz": list_npz, "volumes": list_volumes}
+_PLAIN = {
+    "kermany": list_kermany,
+    "folder": list_folder,
+    "npz": list_npz,
+    "cifar10": list_cifar,
+    "volumes": list_volumes,
+}
 OF_VOLUMES = ("volumes", "npz")  # sources that can hold volumes
 
 
@@ -37,7 +45,7 @@ def source_names() -> tuple[str, ...]:
 
     Example:
         >>> source_names()
-        ('volumes', 'aptos', 'kermany', 'graded', 'folder', 'npz', 'phantom-fundus', 'phantom-chest')
+        ('volumes', 'aptos', 'kermany', 'cifar10', 'graded', 'folder', 'npz', 'phantom-fundus', 'phantom-chest')
     """
     return (*_LOOKS_LIKE, *PHANTOM_CLASSES)
 
@@ -60,24 +68,28 @@ def detect_source(root: str | Path, *, volumes: bool = False) -> str:
             return name
     raise DataError(
         f"{folder} must have a layout that is known: a folder for each class (also below train/, val/, test/), "
-        f"train.csv with images, or one .npz file; got {_contents(folder)}. "
+        f"train.csv with images, cifar-10-batches-py/, or one .npz file; got {_contents(folder)}. "
         "Point to the folder that holds the class folders."
     )
 
 
-def list_cases(root: str | Path, *, source: str | None = None, labels: LabelKind = "binary") -> Listing:
+def list_cases(
+    root: str | Path, *, source: str | None = None, labels: LabelKind = "binary", classes: Sequence[str] = ()
+) -> Listing:
     """List a source's image files with labels, patients and official subsets, without opening an image.
 
     Args:
         root: the data's folder.
         source: one of `source_names`, but no phantom; guessed from the layout by default.
         labels: "binary" or "grades"; only sources with grades (`aptos`, `graded`) know grades.
+        classes: names of those that are kept; all by default.
 
     Returns:
-        The cases sorted by name. An `npz` has its images inside one file: it gives that file as a table, and no cases.
+        The cases sorted by name. An `npz` has its images inside one file: it gives that file as a table, and no cases;
+        `cifar10` likewise gives its batches.
 
     Raises:
-        InputError: an unknown source or kind of label.
+        InputError: an unknown source, kind of label or class.
         DataError: the folder is not as the source needs it; the text says what is wrong.
     """
     require(source is None or source in _LOOKS_LIKE, "source", "list_cases", f"one of {tuple(_LOOKS_LIKE)}", source)
@@ -87,6 +99,7 @@ def list_cases(root: str | Path, *, source: str | None = None, labels: LabelKind
     fix = f"The source `{name}` has no grades; leave `labels` at its default."
     require(name in _GRADED or labels == "binary", "labels", "list_cases", '"binary"', labels, fix)
     listing = _GRADED[name](folder, binary=labels == "binary") if name in _GRADED else _PLAIN[name](folder)
+    listing = with_classes(listing, classes)
     return listing._replace(cases=tuple(sorted(listing.cases, key=lambda case: relative_name(case.path, folder))))
 
 

@@ -15,14 +15,18 @@ from medaegis.experiment._detect_run import DetectorsFitted, run_detect_fit
 from medaegis.experiment._detect_score import Scored, run_detect_score
 from medaegis.experiment._direction import DirectionSettings, Pair, direction_plan
 from medaegis.experiment._hiding import HidingSettings, hiding_plan
+from medaegis.experiment._joined import JoinedSettings, Part, joined_recipe
 from medaegis.experiment._lesions import LesionSettings, lesion_plan
 from medaegis.experiment._named_cushion import named_cushion
 from medaegis.experiment._recipe import Plan, Recipe, Settings, find_recipe, find_recipes, parse_changes
 from medaegis.experiment._run import Finished, run_recipe
+from medaegis.experiment._run_all import Several, of_papers, run_recipes
 from medaegis.experiment._seeds import SeedsSettings, seeds_plan
+from medaegis.experiment._sets import SetsSettings, sets_plan
 from medaegis.experiment._stage import Result, Stage
 from medaegis.experiment._store import Store
 from medaegis.experiment._stress import Published, StressSettings, stress_plan
+from medaegis.experiment._substitutes import SubstitutesSettings, substitutes_plan
 
 __all__ = [
     "AegisSettings",
@@ -40,8 +44,10 @@ __all__ = [
     "Finished",
     "GuardFitted",
     "HidingSettings",
+    "JoinedSettings",
     "LesionSettings",
     "Pair",
+    "Part",
     "Plan",
     "Published",
     "Recipe",
@@ -49,10 +55,13 @@ __all__ = [
     "Row",
     "Scored",
     "SeedsSettings",
+    "SetsSettings",
     "Settings",
+    "Several",
     "Stage",
     "Store",
     "StressSettings",
+    "SubstitutesSettings",
     "aegis_plan",
     "attack_plan",
     "curve_plan",
@@ -63,9 +72,11 @@ __all__ = [
     "find_recipe",
     "find_recipes",
     "hiding_plan",
+    "joined_recipe",
     "lesion_plan",
     "load_detectors",
     "named_cushion",
+    "of_papers",
     "parse_changes",
     "run_aegis_check",
     "run_aegis_fit",
@@ -73,6 +84,9 @@ __all__ = [
     "run_detect_fit",
     "run_detect_score",
     "run_recipe",
+    "run_recipes",
     "seeds_plan",
+    "sets_plan",
     "stress_plan",
+    "substitutes_plan",
 ]

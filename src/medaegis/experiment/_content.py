@@ -82,6 +82,20 @@ class Gallery(NamedTuple):
     columns: list[GalleryColumn]
 
 
+class Joint(NamedTuple):
+    """One part of a run that joins several: a folder of its own with a page of its own.
+
+    Attributes:
+        name: of the folder.
+        manifest: what differs from the whole run's manifest: title, question, settings.
+        content: what goes into it.
+    """
+
+    name: str
+    manifest: dict[str, Any]
+    content: Content
+
+
 @dataclass(frozen=True)
 class Content:
     """Everything that goes into a run folder.
@@ -96,6 +110,7 @@ class Content:
         sheets: further tables by name: `matrix` becomes matrix.csv; those without lines are left out.
         columns: of cases.parquet where they are not the detectors' scores; there is then a cases.csv too.
         more: writes further files into the run's folder.
+        parts: of a run that joins several.
     """
 
     rows: list[Row]
@@ -107,3 +122,4 @@ class Content:
     sheets: dict[str, Sheet] = field(default_factory=dict[str, Sheet])
     columns: pa.Schema | None = None
     more: Callable[[Path], None] | None = None
+    parts: tuple[Joint, ...] = ()

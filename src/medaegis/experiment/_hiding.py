@@ -5,7 +5,7 @@ This is the shape of HFC-21 Tables 2 and Fig. 3; a recipe states data, network, 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from pydantic import Field
@@ -18,10 +18,11 @@ from medaegis.experiment._hidings import hidings
 from medaegis.experiment._matrix import Crossed, crossings
 from medaegis.experiment._named_attack import comparisons
 from medaegis.experiment._named_cushion import named_cushion
+from medaegis.experiment._named_substitute import features_of_substitute, named_substitute
 from medaegis.experiment._network_settings import Budgets, Counts, Names, NetworkSettings, classifier_stage
 from medaegis.experiment._stage import Stage
 from medaegis.experiment._stages_attack import HIDDEN, PLAIN, AttackChoice, Attacked, Kappa, Probe
-from medaegis.experiment._stages_cushion import behind
+from medaegis.experiment._stages_cushion import behind, shown_model
 from medaegis.experiment._stages_detect import (
     AttackScores,
     CleanScores,
@@ -59,6 +60,8 @@ class HidingSettings(NetworkSettings):
     matrix: bool = Field(False, description="whether detectors that learn from one attack are tested on all others too")
     checks: int = Field(CASES, ge=0, description="cases of the extra runs that check the attack's strength; 0: none")
     cushion: str = Field("none", description="what stands before the network: jpeg:80, bits:3, tv:0.03, joined by +")
+    substitute: str = Field("none", description="on whose gradients images are made: none, same, NETWORK, same@apart …")
+    substitute_epochs: int | None = Field(None, ge=1, description="most training epochs of it; none for the network's")
     reference: Literal["", "hfc-2021"] | None = Field(None, description="hfc-2021 adds the released code's detectors")
 
 
@@ -81,6 +84,7 @@ class HidingPlan:
         published: the papers' figures by (eps, hfc, detector, metric), or by these after the attack's name; detector ""
             for the classifier's.
         differs: what differs from the paper, and why.
+        substitute: the network on which images are made, where it is not the classifier.
     """
 
     settings: HidingSettings
@@ -92,6 +96,13 @@ class HidingPlan:
     by_layer: ByLayer | None = None
     published: Published = field(default_factory=dict[tuple[str, ...], float])
     differs: tuple[str, ...] = ()
+    substitute: Classifier | None = None
+
+    @property
+    def model(self) -> str:
+        """What tables call the attacked network, the Cushion before it and the network that it is attacked from."""
+        named, attacked = named_substitute(self.settings.substitute), shown_model(self.classifier)
+        return attacked if named is None else named.shown(attacked)
 
     @property
     def clean(self) -> CleanScores:
@@ -125,12 +136,21 @@ class HidingPlan:
     @property
     def probes(self) -> tuple[Probe, ...]:
         """Extra runs at the shown budget, without and with HFC, to hold the attack against; none if switched off."""
-        return tuple(
+        compared = tuple(
             Probe(variant.attacked, named, self.settings.checks)
             for variant in (self.shown if self.settings.checks else ())
             for named in comparisons(variant.attacked.choice.named).values()
             if named is not None
         )
+        return compared if self.in_the_open is None else (*compared, self.in_the_open)
+
+    @property
+    def in_the_open(self) -> Probe | None:
+        """The shown attack, not hidden, on the attacked network's own gradients; None where it is that already."""
+        attacked = self.shown[0].attacked
+        if self.settings.checks == 0 or attacked.substitute is None:
+            return None
+        return Probe(replace(attacked, substitute=None), attacked.choice.named, self.settings.checks)
 
     def collect(self, context: Context) -> Content:
         """Rows, per-case scores, pictures and facts, from stored results."""
@@ -151,10 +171,14 @@ def hiding_plan(
     With a Cushion, cases are those that the classifier gets right behind it, and features, detectors, mixtures of HFC
     and attacks (by BPDA) all see images through it.
 
+    With a substitute (semi-white-box, HFC-23 section V-E), images are made on that network, by HFC of its own features,
+    and judged by the classifier and its detectors, which learn from attacks on the classifier itself.
+
     Args:
         settings: what to do.
         dataset: what tables call the data.
-        published: the papers' figures by (eps, hfc, detector, metric), or by these after the attack's name.
+        published: the papers' figures by (eps, hfc, detector, metric), or by these after the attack's name; of attacks
+            in the open, so that they are left out with a substitute.
         differs: what differs from the paper, and why.
 
     Raises:
@@ -172,21 +196,28 @@ def hiding_plan(
     bare = settings.cushion == "none" or not settings.reference
     fix = "Its input step leaves [0, 1], where no Cushion is defined."
     require(bare, "reference", "recipe", "left out behind a Cushion, as the released code has none", "hfc-2021", fix)
-    classifier = behind(named_cushion(settings.cushion), classifier_stage(settings))
-    features = TrainFeatures(classifier)
+    named, cushion = named_substitute(settings.substitute), named_cushion(settings.cushion)
+    alone = classifier_stage(settings, part="" if named is None else named.part)
+    classifier, substitute = behind(cushion, alone), None
+    if named is not None:
+        substitute = behind(cushion, named.stage(settings, alone, settings.substitute_epochs))
+    features = own = TrainFeatures(classifier)
+    if substitute is not None:
+        own = features_of_substitute(substitute, classifier)
     detectors = parse_detectors(settings.detectors, settings.bandwidth)
     cases = AdversarialCases(classifier, seed=settings.seed)
     variants = tuple(
         variant
         for choice in attack_choices(settings)
-        for variant in _variants(settings, choice, cases, features, detectors)
+        for variant in _variants(settings, choice, cases, features, detectors, own)
     )
     shown = shown_variants(variants, settings.eps)
     embedding = Embedding(shown[0].clean, tuple(v.scores for v in shown), seed=settings.seed)
     kinds = tuple(kind for kind in ALONE if kind in [choice.kind for choice in detectors]) or ALONE[:2]
     pair = (shown[0].attacked, shown[-1].attacked)
     by_layer = ByLayer(features, *pair, detectors=kinds) if len(shown) == 2 else None
-    return HidingPlan(settings, dataset, classifier, cases, variants, embedding, by_layer, published or {}, differs)
+    known = (published or {}) if substitute is None else {}
+    return HidingPlan(settings, dataset, classifier, cases, variants, embedding, by_layer, known, differs, substitute)
 
 
 def _variants(
@@ -195,8 +226,12 @@ def _variants(
     cases: AdversarialCases,
     features: TrainFeatures,
     detectors: tuple[DetectorChoice, ...],
+    own: TrainFeatures,
 ) -> list[Variant]:
-    """One attack in all ways of hiding; detectors that learn have learned from this attack, not hidden."""
+    """One attack in all ways of hiding; detectors that learn have learned from this attack, not hidden.
+
+    `features` are of the attacked network and for its detectors, `own` of the one on which images are made.
+    """
     learned = None
     if any(detector.learns_attacks for detector in detectors):
         learning = DetectorCases(cases, seed=settings.seed)
@@ -205,7 +240,7 @@ def _variants(
     clean = CleanScores(features, cases, detectors, learned)
     return [
         Variant(attacked, AttackScores(features, attacked, detectors, settings.seed, learned), clean)
-        for attacked in hidings(settings, choice, cases, features, clean)
+        for attacked in hidings(settings, choice, cases, own, clean)
     ]
 
 

@@ -12,7 +12,7 @@ from medaegis.attack import parse_fraction
 from medaegis.experiment._attack_checks import TRANSFER
 from medaegis.experiment._context import Context
 from medaegis.experiment._named_attack import SINGLE, WHY_NOT, comparisons
-from medaegis.experiment._stages_attack import HIDDEN, PLAIN, Attacked, Probe
+from medaegis.experiment._stages_attack import HIDDEN, PLAIN, Attacked, Probe, by_its_own_network
 from medaegis.experiment._weakness import (
     MOST_LOST,
     Check,
@@ -42,7 +42,7 @@ def weakness_checks(plan: HidingPlan, context: Context) -> list[dict[str, Any]]:
             checks += [_grows(variants, context, of), _reaches_all(variants[-1], context, of)]
     for variant in plan.shown:
         checks += _comparisons(plan, variant.attacked, context)
-    checks.append(not_run(TRANSFER, "this recipe has no substitute network"))
+    checks.append(_transfer(plan, context))
     checks.append(adaptive_check(list(plan.detectors), followed_detectors(plan)))
     return [check.fact() for check in checks]
 
@@ -68,7 +68,7 @@ def _zero_gradients(plan: HidingPlan, context: Context) -> Check:
 
 
 def _success(variant: Variant, context: Context) -> float:
-    return context.get(variant.attacked).tensors["fooled"].double().mean().item()
+    return by_its_own_network(context.get(variant.attacked).tensors).double().mean().item()
 
 
 def _words(hides: str) -> str:
@@ -79,13 +79,17 @@ def _grows(variants: list[Variant], context: Context, of: str) -> Check:
     rates = [_success(v, context) for v in variants]
     steps = ", ".join(f"{v.attacked.choice.eps}: {100 * r:.1f} %" for v, r in zip(variants, rates, strict=True))
     passed = all(later >= earlier - MOST_LOST for earlier, later in itertools.pairwise(rates))
-    return Check(f"More budget, more success ({of})", passed, f"Success by budget: {steps}.")
+    where = "on the substitute, by budget" if variants[0].attacked.substitute else "by budget"
+    return Check(f"More budget, more success ({of})", passed, f"Success {where}: {steps}.")
 
 
 def _reaches_all(variant: Variant, context: Context, of: str) -> Check:
     rate, eps = _success(variant, context), variant.attacked.choice.eps
     name = f"Success is complete at the largest budget ({of})"
-    text = f"At {eps} the attack fools {100 * rate:.1f} % of cases; a lower figure than 100 % asks for a larger budget."
+    whom = "fools the substitute in" if variant.attacked.substitute else "fools"
+    text = (
+        f"At {eps} the attack {whom} {100 * rate:.1f} % of cases; a lower figure than 100 % asks for a larger budget."
+    )
     return Check(name, rate >= 1 - MOST_LOST, text)
 
 
@@ -102,10 +106,26 @@ def _comparisons(plan: HidingPlan, attacked: Attacked, context: Context) -> list
             continue
         probe = Probe(attacked, other, plan.settings.checks)
         places, whole = torch.as_tensor(probe.places(context)), context.get(attacked).tensors
-        own, theirs = ({key: whole[key][places] for key in ("fooled", "objective")}, context.get(probe).tensors)
+        theirs = context.get(probe).tensors
+        own = {key: whole[key][places] for key in theirs}
         if attacked.hides != PLAIN and name == SINGLE:  # HFC gives up success for hiding, one step less so
             pair = ((words, kept["objective"]) for words, kept in ((named.words, own), (other.words, theirs)))
             found.append(lower_objective(title, *pair))
             continue
-        found.append(not_below(title, Outcome(named.words, own["fooled"]), Outcome(other.words, theirs["fooled"])))
+        mine = Outcome(named.words, by_its_own_network(own))
+        found.append(not_below(title, mine, Outcome(other.words, by_its_own_network(theirs))))
     return found
+
+
+def _transfer(plan: HidingPlan, context: Context) -> Check:
+    """The attack on the attacked network's own gradients against the same made on the substitute."""
+    if plan.substitute is None:
+        return not_run(TRANSFER, "this recipe has no substitute network")
+    probe = plan.in_the_open
+    if probe is None:
+        return not_run(TRANSFER, "switched off with checks=0")
+    places = torch.as_tensor(probe.places(context))
+    made = context.get(plan.shown[0].attacked).tensors["fooled"][places]
+    words = probe.named.words
+    white = Outcome(f"{words} on the network itself", context.get(probe).tensors["fooled"])
+    return not_below(TRANSFER, white, Outcome("the same made on the substitute", made))

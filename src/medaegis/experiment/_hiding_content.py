@@ -16,7 +16,7 @@ from medaegis.experiment._facts import data_facts, estimates, model_facts, notes
 from medaegis.experiment._hiding_checks import followed_detectors, is_adaptive, weakness_checks
 from medaegis.experiment._hiding_released import released_rows
 from medaegis.experiment._matrix import matrix_lines
-from medaegis.experiment._stages_cushion import shown_model
+from medaegis.experiment._transferred import substitute_facts, transfer_figures
 from medaegis.measure import Estimate, share
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ class _View:
         key = (where["attack"], *short) if (where["attack"], *short) in self.plan.published else short
         named = {
             "dataset": self.plan.dataset,
-            "model": shown_model(self.plan.classifier),
+            "model": self.plan.model,
             "detector": detector,
             **where,
         }
@@ -77,9 +77,11 @@ class _View:
         return {"attack": choice.shown, "eps": choice.eps, "hfc": variant.attacked.hides}
 
     def variant_rows(self, variant: Variant) -> list[Row]:
-        """Adv. Acc, then each detector's figures."""
+        """Adv. Acc, how it transferred where it is made on a substitute, then each detector's figures."""
         where, attack = self.where(variant), attack_of(variant.scores, self.labels, self.context)
         rows = [self._row("Adv. Acc", share(attack.fooled, groups=self.groups), where)]
+        made = transfer_figures(self.context.get(variant.attacked).tensors, self.groups)
+        rows += [self._row(metric, figure, where) for metric, figure in made.items()]
         for detector in self.labels:
             found = figures(self.known[variant.clean], attack, detector, self.groups)
             rows += [self._row(metric, figure, where, detector) for metric, figure in found.items()]
@@ -155,7 +157,9 @@ class _View:
             "data": data_facts(
                 self.plan.classifier.split.images, self.data, split_facts(self.plan.cases, settings.split, self.context)
             ),
-            "model": model_facts(self.plan.classifier, self.context),
+            "model": model_facts(self.plan.classifier, self.context)
+            | {"name": self.plan.model}
+            | substitute_facts(self.plan, self.context),
             "adaptive": is_adaptive(self.plan),
             "followed": list(followed_detectors(self.plan)),
             "checks": weakness_checks(self.plan, self.context),

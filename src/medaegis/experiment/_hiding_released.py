@@ -11,7 +11,6 @@ from medaegis.experiment._content import Row, percent
 from medaegis.experiment._context import Context
 from medaegis.experiment._detection import TNR
 from medaegis.experiment._stages_attack import PLAIN, Attacked
-from medaegis.experiment._stages_cushion import shown_model
 from medaegis.experiment._stages_model import DetectorCases
 from medaegis.experiment._stages_released import ReleasedScores, stepped
 from medaegis.measure import Estimate, auc, tpr_at_tnr
@@ -78,7 +77,7 @@ def _row(plan: HidingPlan, variant: Variant, label: str, metric: str, figure: Es
     where = {"attack": choice.shown, "eps": choice.eps, "hfc": hfc, "detector": label}
     named = {
         "dataset": plan.dataset,
-        "model": shown_model(plan.classifier),
+        "model": plan.model,
         "metric": f"{metric}, {REFERENCE}",
         **where,
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from medaegis._errors import require
@@ -29,12 +30,28 @@ def hidings(
 ) -> tuple[Attacked, ...]:
     """One attack without anything, then hidden in every way that the settings name.
 
+    Args:
+        settings: which ways, and what they are made of.
+        choice: the attack.
+        cases: of the attacked network.
+        features: Train features of the network on which images are made; that is a substitute where it is not the
+            attacked one.
+        clean: the attacked network's detectors.
+
     Raises:
-        InputError: an unknown way of hiding.
+        InputError: an unknown way of hiding, or one that asks for more of the attacked network than an attacker with a
+            substitute has.
     """
     known = (*HFC_KINDS, *RIVALS, *WAYS)
     wrong = [name for name in settings.hiding if name not in known]
     require(not wrong, "hiding", "recipe", f"names among {known}", wrong)
+    substitute = None if features.classifier == cases.classifier else features.classifier
+    headless = [name for name in settings.hiding if name == "kde" and not features.penultimate]
+    fix = "Take a substitute with a dense layer."
+    require(not headless, "hiding", "recipe", "without kde, which reads a penultimate layer", headless, fix)
+    secret = [name for name in settings.hiding if substitute and name in (*WAYS, "chosen")]
+    fix = "Those need the attacked network itself, or its detectors."
+    require(not secret, "hiding", "recipe", "made of the substitute alone where there is one", secret, fix)
     found = [Attacked(cases, choice, seed=settings.seed)]
     for name in settings.hiding:
         if name in RIVALS:
@@ -46,7 +63,7 @@ def hidings(
         else:
             counts = settings.components if name == "hfc" else settings.components[:1]
             found += [_hfc(settings, name, count, choice, cases, features) for count in counts]
-    return tuple(found)
+    return tuple(replace(attacked, substitute=substitute) for attacked in found)
 
 
 def _hfc(

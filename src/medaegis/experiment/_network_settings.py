@@ -9,7 +9,7 @@ from pydantic import BeforeValidator, Field
 from medaegis._errors import require
 from medaegis.attack import check_eps, parse_fraction
 from medaegis.experiment._recipe import Settings
-from medaegis.experiment._stages_data import PHANTOM, SplitCases, images_stage
+from medaegis.experiment._stages_data import PHANTOM, Part, SplitCases, images_stage
 from medaegis.experiment._stages_model import Classifier, file_hash
 from medaegis.experiment._volume_settings import WindowText
 from medaegis.models import TrainSettings, build_model, find_weights, network_hash
@@ -54,6 +54,7 @@ class NetworkSettings(Settings):
     depth: int | None = Field(None, ge=1, description="slices of a volume; none reads images")
     window: WindowText | None = Field(None, description="centre,width of DICOM and NIfTI files, as in 40,80")
     limit: int | None = Field(None, ge=3, description="most cases a class")
+    classes: Names = Field((), description="names of the classes that are kept; all by default")
     cases: int = Field(400, ge=20, description="number of phantoms")
     split: Literal["patient", "image"] = Field("patient", description="image reproduces the papers")
     model: str = Field("resnet18", description="torchvision name, small-resnet or package.module:factory")
@@ -64,8 +65,12 @@ class NetworkSettings(Settings):
     seed: int = Field(0, ge=0, description="of everything random")
 
 
-def classifier_stage(settings: NetworkSettings) -> Classifier:
+def classifier_stage(settings: NetworkSettings, *, part: Part = "") -> Classifier:
     """The classifier that the settings describe; files are listed and hashed here, nothing long is done.
+
+    Args:
+        settings: of data, network and training.
+        part: the half of Train that it is trained on, "" for all.
 
     Raises:
         InputError: neither a folder nor a phantom is named.
@@ -88,8 +93,9 @@ def classifier_stage(settings: NetworkSettings) -> Classifier:
         seed=settings.seed,
         depth=settings.depth,
         window=settings.window,
+        classes=settings.classes,
     )
-    return classifier_on(settings, SplitCases(images, by=settings.split, seed=settings.seed))
+    return classifier_on(settings, SplitCases(images, by=settings.split, seed=settings.seed, part=part))
 
 
 def classifier_on(settings: NetworkSettings, split: SplitCases) -> Classifier:

@@ -5,18 +5,20 @@ from __future__ import annotations
 import difflib
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from importlib.metadata import EntryPoint, entry_points
-from typing import Any, Protocol, TypeVar, cast, get_args, runtime_checkable
+from typing import Any, Literal, Protocol, TypeVar, cast, get_args, runtime_checkable
 
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
-from medaegis._errors import InputError, MedaegisError
+from medaegis._errors import InputError, MedaegisError, require
 from medaegis.experiment._content import Content
 from medaegis.experiment._context import Context
 from medaegis.experiment._stage import Stage
 
 GROUP = "medaegis.recipes"
+SCALES = ("small", "paper")
+Scale = Literal["small", "paper"]
 AnySettings = TypeVar("AnySettings", bound="Settings")
 
 
@@ -80,6 +82,8 @@ class Recipe:
         plan: from settings to a plan; checks data and settings before any long work.
         tiny: changes that make it run in CI.
         paper: the table or figure it reproduces, or None.
+        paper_scale: changes to the papers' network, image size, steps and cases; empty where there is no such version.
+        aliases: other names of the same, each with an entry point of its own.
 
     Example:
         >>> "chest-xray-small" in find_recipes()
@@ -93,15 +97,36 @@ class Recipe:
     plan: Callable[[Any], Plan]
     tiny: Mapping[str, Any]
     paper: str | None = None
+    paper_scale: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    aliases: tuple[str, ...] = ()
 
-    def with_changes(self, changes: Mapping[str, Any], *, tiny: bool = False) -> Settings:
+    def with_changes(self, changes: Mapping[str, Any], *, tiny: bool = False, scale: str = "small") -> Settings:
         """The settings with changes, each checked.
 
         Raises:
-            InputError: an unknown setting or a value that does not fit, with the nearest known name.
+            InputError: an unknown setting or a value that does not fit, with the nearest known name; or a version that
+                the recipe does not have.
         """
-        merged = self.settings.model_dump() | (dict(self.tiny) if tiny else {}) | dict(changes)
+        require(scale in SCALES, "scale", self.name, f"one of {SCALES}", scale)
+        require(scale == "small" or bool(self.paper_scale), "scale", self.name, "small, its only one", scale)
+        require(scale == "small" or not tiny, "tiny", self.name, "left out with --scale paper", tiny)
+        versions = dict(self.paper_scale if scale == "paper" else {}) | dict(self.tiny if tiny else {})
+        merged = self.settings.model_dump() | versions | dict(changes)
         return checked(type(self.settings), merged, self.name, kind="recipe")
+
+    def changed(self, changes: Mapping[str, Any], tiny: Mapping[str, Any] | None = None) -> Recipe:
+        """The same recipe with other default settings, which stand at the papers' scale too.
+
+        Args:
+            changes: settings.
+            tiny: more changes that make it run in CI.
+
+        Raises:
+            InputError: as `with_changes`.
+        """
+        kept = {name: changes.get(name, value) for name, value in self.paper_scale.items()}
+        more = dict(self.tiny) | dict(tiny or {})
+        return replace(self, settings=self.with_changes(changes), paper_scale=kept, tiny=more)
 
 
 def parse_changes(pairs: tuple[str, ...]) -> dict[str, Any]:

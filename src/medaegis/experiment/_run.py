@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from medaegis.experiment._content import Content
 from medaegis.experiment._context import Context
 from medaegis.experiment._outputs import environment, write_outputs
-from medaegis.experiment._recipe import GrowingPlan, Recipe
+from medaegis.experiment._recipe import GrowingPlan, Plan, Recipe, Settings
 from medaegis.experiment._stage import Stage, distinct
 from medaegis.experiment._store import Store
+
+VERSIONS = {"tiny": "-tiny", "small": "", "paper": "-paper"}
 
 
 class Finished(NamedTuple):
@@ -31,12 +35,50 @@ class Finished(NamedTuple):
     found: int
 
 
+@dataclass(frozen=True)
+class Planned:
+    """A recipe whose settings are checked and whose stages are known; see `planned`.
+
+    Args:
+        recipe: what is run.
+        version: tiny, small or paper.
+        settings: as it is run.
+        plan: from these settings.
+    """
+
+    recipe: Recipe
+    version: str
+    settings: Settings
+    plan: Plan
+    stages: tuple[Stage, ...] = field(repr=False)
+
+    @property
+    def folder(self) -> str:
+        """What its run's folder is called by default."""
+        return self.recipe.name + VERSIONS[self.version]
+
+
+def planned(
+    recipe: Recipe, *, data: str | Path | None, tiny: bool, scale: str, changes: Mapping[str, Any] | None
+) -> Planned:
+    """Check settings and data and plan the stages; nothing long is done. Arguments as `run_recipe` takes them.
+
+    Raises:
+        MedaegisError: data or settings cannot be used.
+    """
+    merged = dict(changes or {}) | ({} if data is None else {"data": str(data)})
+    settings = recipe.with_changes(merged, tiny=tiny, scale=scale)
+    plan = recipe.plan(settings)
+    return Planned(recipe, "tiny" if tiny else scale, settings, plan, distinct(plan.stages))
+
+
 def run_recipe(
     recipe: Recipe,
     *,
     data: str | Path | None = None,
     out: str | Path | None = None,
     tiny: bool = False,
+    scale: str = "small",
     changes: Mapping[str, Any] | None = None,
     device: str = "cpu",
     batch_size: int = 32,
@@ -51,6 +93,7 @@ def run_recipe(
         out: the run's folder; None takes `runs/<recipe>`. Stages are kept in `stages` beside that default, or inside a
             folder that you name.
         tiny: the recipe's small version.
+        scale: small, or paper for the recipe's version at the papers' scale.
         changes: settings by name that differ from the recipe's.
         device: torch's name of the device.
         batch_size: cases that go through the network together; changes speed and memory only.
@@ -63,36 +106,55 @@ def run_recipe(
     Raises:
         MedaegisError: data or settings cannot be used; nothing long has been done by then.
     """
-    started, clock = datetime.now(UTC), time.monotonic()
-    merged = dict(changes or {}) | ({} if data is None else {"data": str(data)})
-    settings = recipe.with_changes(merged, tiny=tiny)
-    folder = Path("runs") / (recipe.name + ("-tiny" if tiny else "")) if out is None else Path(out)
+    one = planned(recipe, data=data, tiny=tiny, scale=scale, changes=changes)
+    folder = Path("runs") / one.folder if out is None else Path(out)
     store = Store(folder.parent / "stages" if out is None else folder / "stages")
     store.sweep()
-    plan = recipe.plan(settings)
     context = Context(store, device=device, batch_size=batch_size, progress=progress)
-    growing = plan.further(context) if isinstance(plan, GrowingPlan) else iter(())
-    compute_stages(plan.stages, growing, context, say)
-    content = plan.collect(context)
+    return finish(one, folder, context, say)
+
+
+def finish(one: Planned, folder: Path, context: Context, say: Callable[[str], None]) -> Finished:
+    """Compute what is missing of a planned recipe, write its files and draw its report.
+
+    Args:
+        one: the recipe with its plan.
+        folder: of the run.
+        context: store and device; with an empty log.
+        say: takes one line for each step.
+    """
+    started, clock = datetime.now(UTC), time.monotonic()
+    growing = one.plan.further(context) if isinstance(one.plan, GrowingPlan) else iter(())
+    compute_stages(one.stages, growing, context, say)
+    content = one.plan.collect(context)
     log = list(context.log.values())
+    told = "" if one.version == "small" else f" ({'tiny' if one.version == 'tiny' else 'scale of the papers'})"
     manifest: dict[str, Any] = {
-        "title": recipe.title,
-        "recipe": recipe.name + (" (tiny)" if tiny else ""),
-        "question": recipe.question,
-        "paper": recipe.paper,
-        **environment(device),
-        "settings": settings.model_dump(mode="json"),
-        "seed": getattr(settings, "seed", 0),
+        "title": one.recipe.title,
+        "recipe": one.recipe.name + told,
+        "question": one.recipe.question,
+        "paper": one.recipe.paper,
+        "scale": one.version,
+        **environment(context.device),
+        "settings": one.settings.model_dump(mode="json"),
+        "seed": getattr(one.settings, "seed", 0),
         "started": started.isoformat(timespec="seconds"),
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
         "seconds": time.monotonic() - clock,
         "stages": [entry._asdict() for entry in log],
     }
-    write_outputs(folder, content, manifest)
+    computed = sum(not entry.cached for entry in log)
+    return Finished(folder, _written(folder, content, manifest), computed, len(log) - computed)
+
+
+def _written(folder: Path, content: Content, manifest: Mapping[str, Any]) -> Path:
+    """Write the files and the report, those of parts first."""
     from medaegis.report import render_report
 
-    computed = sum(not entry.cached for entry in log)
-    return Finished(folder, render_report(folder), computed, len(log) - computed)
+    for part in content.parts:
+        _written(folder / part.name, part.content, {**manifest, **part.manifest})
+    write_outputs(folder, content, dict(manifest))
+    return render_report(folder)
 
 
 def compute_stages(

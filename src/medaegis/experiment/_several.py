@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from pydantic import Field
@@ -25,6 +25,9 @@ TITLES = {
     "phantom-chest": "Chest phantoms",
     "phantom-fundus": "Fundus phantoms",
 }
+
+
+AnyNetwork = TypeVar("AnyNetwork", bound=NetworkSettings)
 
 
 class SeveralSettings(NetworkSettings):
@@ -66,10 +69,17 @@ def classifiers_of(settings: SeveralSettings) -> dict[str, Classifier]:
     require(len(set(names)) == len(names) > 0, "sets", "recipe", "different names of data sets", names)
     fix = "The layout of each is recognised; name phantoms among the sets."
     require(settings.source is None, "source", "recipe", "left out where there are several sets", settings.source, fix)
-    return {name: classifier_stage(_own(settings, name)) for name in names}
+    return {name: classifier_stage(settings_of(settings, name)) for name in names}
 
 
-def _own(settings: SeveralSettings, name: str) -> SeveralSettings:
+def settings_of(settings: AnyNetwork, name: str) -> AnyNetwork:
+    """The settings of one data set: a phantom, or its folder below that of the settings.
+
+    Example:
+        >>> known = NetworkSettings(data="images")
+        >>> settings_of(known, "cifar10").data, settings_of(known, "phantom-chest").source
+        ('images/cifar10', 'phantom-chest')
+    """
     if name.startswith(PHANTOM):
         return settings.model_copy(update={"source": name, "data": None})
     folder = None if settings.data is None else str(Path(settings.data) / name)

@@ -16,16 +16,18 @@ from medaegis._errors import require
 from medaegis._late import late
 from medaegis.attack import Attack, Attacker, AttackResult, Objective, run_attack
 from medaegis.attack._margins import top_gap
-from medaegis.data import spread
+from medaegis.data import check_no_leak, spread
 from medaegis.experiment._context import Context
 from medaegis.experiment._named_attack import NamedAttack
 from medaegis.experiment._rivals import with_rival
 from medaegis.experiment._stage import Result, Stage, unkeyed
 from medaegis.experiment._stages_data import cases_at
-from medaegis.experiment._stages_model import AdversarialCases, Bank, Classifier, DetectorCases, TrainFeatures
+from medaegis.experiment._stages_model import AdversarialCases, Bank, Classifier, DetectorCases, TrainFeatures, predict
 
 PRESETS = ("fgsm", "bim", "pgd", "mim", "tim", "dim", "cw_linf", "pgd_l2", "apgd", "noise")
 PLAIN, HIDDEN = "without", "with"
+ON_SUBSTITUTE = "fooled.substitute"
+"""Which cases fool the substitute, beside `fooled`, which is always of the attacked network."""
 
 
 Kappa = float | Literal["gap"] | None
@@ -149,6 +151,7 @@ class Attacked(Stage):
         features: Train features, which competitors need.
         learning: the part of AdvTrain from which detectors learn, in place of AdvTest.
         followed: detectors whose own scores the attack follows, in place of `bank`.
+        substitute: a network that stands in for the attacked one: every gradient, `bank` and `features` are its own.
     """
 
     cases: AdversarialCases
@@ -162,6 +165,7 @@ class Attacked(Stage):
     features: TrainFeatures | None = None
     learning: DetectorCases | None = None
     followed: Followed | None = None
+    substitute: Classifier | None = None
     label: str = unkeyed("")
     version: ClassVar[int] = 2  # 2: counts of steps by case
 
@@ -175,6 +179,7 @@ class Attacked(Stage):
         """What pictures and bars call it."""
         more = {PLAIN: "", HIDDEN: " + HFC"}.get(self.hides, f" + {self.hides}")
         more += " (for detectors to learn)" if self.learning else ""
+        more += " made on a substitute" if self.substitute else ""
         return f"{self.choice.shown} {self.choice.eps}{more}"
 
     def index(self, context: Context) -> NDArray[np.int64]:
@@ -183,14 +188,43 @@ class Attacked(Stage):
 
     def compute(self, context: Context) -> Result:
         """Attack every case of AdvTest, or of what detectors learn from."""
-        return _stored(self.run(self.choice.named, self.index(context), context))
+        index = self.index(context)
+        made = self.run(self.choice.named, index, context)
+        return Result(_tensors(made) | self.on_substitute(made.x, index, context), {})
 
     def run(self, named: NamedAttack, index: NDArray[np.int64], context: Context) -> AttackResult:
-        """Attack some cases, with HFC where this stage has it."""
+        """Attack some cases, with HFC where this stage has it.
+
+        Raises:
+            LeakError: the substitute was trained on one of these cases, or on a patient of theirs.
+        """
+        if self.substitute is not None:
+            split, data = self.substitute.split, self.substitute.split.images.dataset(context)
+            seen = split.split(context)
+            parts = {"Train of the substitute": seen.train, "its validation": seen.validation, "attacked cases": index}
+            check_no_leak(parts, data.groups, by=split.by, names=data.names)
         return attack_next_class(self.attack(named, context), self.cases.classifier, index, self.seed, context)
 
+    @property
+    def maker(self) -> Classifier:
+        """The network whose gradients the attack follows."""
+        return self.substitute or self.cases.classifier
+
+    def on_substitute(self, x: Tensor, index: NDArray[np.int64], context: Context) -> dict[str, Tensor]:
+        """Which images made from the cases at `index` fool the substitute; nothing without one."""
+        if self.substitute is None:
+            return {}
+        labels = self.substitute.split.images.dataset(context).labels[index]
+        logits = predict(self.substitute.load(context), x, context)
+        target = (torch.as_tensor(labels) + 1) % logits.shape[1]
+        return {ON_SUBSTITUTE: logits.argmax(dim=1) == target}
+
     def attack(self, named: NamedAttack, context: Context) -> Attacker:
-        """The attack with what hides it."""
+        """The attack with what hides it, made on the substitute where there is one."""
+        hidden = self._hidden(named, context)
+        return hidden if self.substitute is None else attacks.transfer(self.substitute.load(context), hidden)
+
+    def _hidden(self, named: NamedAttack, context: Context) -> Attacker:
         attack, added = self._with_gap(named, context).build(), self._added(context)
         if self.rival or self.followed is not None:
             assert isinstance(attack, Attack), "every one of PRESETS runs in the loop"
@@ -211,7 +245,7 @@ class Attacked(Stage):
     def _with_gap(self, named: NamedAttack, context: Context) -> NamedAttack:
         if self.choice.kappa != "gap" or named.preset != self.choice.preset:
             return named
-        gaps = top_gap(context.get(self.cases.classifier).tensors["test_logits"])
+        gaps = top_gap(context.get(self.maker).tensors["test_logits"])
         return named.changed(kappa=gaps.double().mean().item())
 
     def _added(self, context: Context) -> Objective | None:
@@ -238,9 +272,18 @@ def attack_next_class(
     )
 
 
-def _stored(made: AttackResult) -> Result:
-    tensors = {name: value for name, value in made._asdict().items() if isinstance(value, Tensor)}
-    return Result(tensors, {})
+def _tensors(made: AttackResult) -> dict[str, Tensor]:
+    return {name: value for name, value in made._asdict().items() if isinstance(value, Tensor)}
+
+
+def by_its_own_network(tensors: dict[str, Tensor]) -> Tensor:
+    """Which stored cases (n,) fool the network on which they were made: the substitute, or the attacked one itself.
+
+    Example:
+        >>> by_its_own_network({"fooled": torch.tensor([False]), ON_SUBSTITUTE: torch.tensor([True])})
+        tensor([True])
+    """
+    return tensors.get(ON_SUBSTITUTE, tensors["fooled"])
 
 
 @dataclass(frozen=True)
@@ -261,7 +304,8 @@ class Probe(Stage):
     @property
     def title(self) -> str:
         """What lines on the terminal call it."""
-        return f"{self.named.words}{'' if self.attacked.hides == PLAIN else ' + HFC'}"
+        made = " made on a substitute" if self.attacked.substitute else ""
+        return f"{self.named.words}{'' if self.attacked.hides == PLAIN else ' + HFC'}{made}"
 
     def places(self, context: Context) -> NDArray[np.int64]:
         """Which cases, as positions in AdvTest."""
@@ -273,4 +317,5 @@ class Probe(Stage):
         """Run it; only the outcome is kept."""
         index = self.attacked.cases.split(context).test[self.places(context)]
         made = self.attacked.run(self.named, index, context)
-        return Result({"fooled": made.fooled, "objective": made.objective}, {})
+        outcome = {"fooled": made.fooled, "objective": made.objective}
+        return Result(outcome | self.attacked.on_substitute(made.x, index, context), {})

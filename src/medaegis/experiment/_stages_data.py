@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
+from medaegis._errors import require
 from medaegis.data import (
     Dataset,
     Note,
@@ -21,6 +24,7 @@ from medaegis.data import (
     fingerprint,
     list_cases,
     load_dataset,
+    split_adversarial,
     split_cases,
     split_from_json,
     split_to_json,
@@ -31,7 +35,10 @@ from medaegis.data._sources import LabelKind, check_root
 from medaegis.experiment._context import Context
 from medaegis.experiment._stage import Result, Stage, unkeyed
 
+Index = NDArray[np.int64]
 PHANTOM = "phantom-"
+Part = Literal["", "first", "second"]
+"""All of Train and validation, or one of their halves."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +56,7 @@ class Images(Stage):
         channels: 1 or 3.
         depth: number of slices of a volume, or None for images.
         window: "centre,width" of DICOM and NIfTI files, or None for the default; see `medaegis.data.load_dataset`.
+        classes: names of those that are kept; all where none is named.
         root: the folder.
     """
 
@@ -62,6 +70,7 @@ class Images(Stage):
     channels: int = 3
     depth: int | None = None
     window: str | None = None
+    classes: tuple[str, ...] = ()
     root: str = unkeyed("")
 
     def compute(self, context: Context) -> Result:
@@ -75,6 +84,7 @@ class Images(Stage):
             window=self.window,
             labels=self.labels,
             limit=self.limit,
+            classes=self.classes,
             n=self.n or 400,
             seed=self.seed,
             progress=context.progress,
@@ -113,14 +123,16 @@ def images_stage(
     channels: int | None = None,
     depth: int | None = None,
     window: str | None = None,
+    classes: Sequence[str] = (),
 ) -> Images:
-    """The `Images` stage of a folder, with its source recognised and its files hashed.
+    """The `Images` stage of a folder, with its source recognised and its files (of the kept classes) hashed.
 
     Args are those of `Images` and `medaegis.data.load_dataset`; a stage of images has the key that it had before there
     were volumes.
 
     Raises:
-        InputError: depth or window breaks its rule, or does not go with the source.
+        InputError: depth or window breaks its rule, or does not go with the source; a class that is not there, one
+            alone, or classes of a phantom.
         DataError: the folder cannot be used.
 
     Example:
@@ -129,11 +141,12 @@ def images_stage(
     """
     frame = make_frame(size, None, channels, "images_stage", depth=depth, window=window)
     if source is not None and source.startswith(PHANTOM):
+        require(not classes, "classes", "recipe", "left out for a phantom", classes)
         return Images(source, "", size, n=n, seed=seed, channels=frame.channels, depth=depth)
     folder = check_root(root)
     name = source or detect_source(folder, volumes=depth is not None)
     check_kind(name, frame)
-    content = fingerprint(list_cases(folder, source=name, labels=labels).files, folder)
+    content = fingerprint(list_cases(folder, source=name, labels=labels, classes=classes).files, folder)
     return Images(
         name,
         content,
@@ -143,26 +156,43 @@ def images_stage(
         channels=frame.channels,
         depth=depth,
         window=window,
+        classes=tuple(sorted(classes)),
         root=str(folder),
     )
 
 
 @dataclass(frozen=True)
 class SplitCases(Stage):
-    """Train, validation and test, by patient or by image; see `medaegis.data.split_cases`."""
+    """Train, validation and test, by patient or by image; see `medaegis.data.split_cases`.
+
+    Args:
+        images: of all cases.
+        by: "patient" or "image".
+        test_share: share of all cases for Test.
+        validation_share: share of the rest for validation.
+        seed: of the draws.
+        part: which half of Train and of validation is kept; Test is the same for both.
+    """
 
     images: Images
     by: Literal["patient", "image"] = "patient"
     test_share: float = 0.2
     validation_share: float = 0.1
     seed: int = 0
+    part: Part = ""
 
     def compute(self, context: Context) -> Result:
         """Split and store the names of the cases of each part."""
         data = self.images.dataset(context)
         shares = {"test_share": self.test_share, "validation_share": self.validation_share}
         split = split_cases(data.labels, data.groups, by=self.by, seed=self.seed, **shares)
+        if self.part:
+            split = Split(self._half(split.train, data), self._half(split.validation, data), split.test)
         return Result({}, {"split": json.loads(split_to_json(split, data.names))})
+
+    def _half(self, cases: Index, data: Dataset) -> Index:
+        first, second = split_adversarial(cases, data.labels, data.groups, train_share=0.5, by=self.by, seed=self.seed)
+        return first if self.part == "first" else second
 
     def split(self, context: Context) -> Split:
         """The stored split, checked again for leaks.

@@ -59,8 +59,9 @@ class ByLayer(Stage):
         model = classifier.load(context)
         passes = {name: features_of(model, x, context) for name, x in images.items()}
         lines = self._aucs(passes, [data.groups[i] for i in index], context)
-        lines += self._shares(model, images, y, context)
-        lines += self._components(passes, self.hidden.bank.bank(context), y, context)
+        if self.hidden.substitute is None:  # else gradients and mixtures are of another network's layers
+            lines += self._shares(model, images, y, context)
+            lines += self._components(passes, self.hidden.bank.bank(context), y, context)
         return Result({}, {"lines": lines})
 
     def _aucs(self, passes: dict[str, Tapped], groups: list[str], context: Context) -> list[dict[str, Any]]:

@@ -228,20 +228,28 @@ def _check_right(right: Index, test: Index, data: Dataset) -> None:
 
 @dataclass(frozen=True)
 class TrainFeatures(Stage):
-    """Logits and features of every activation and of the penultimate layer on Train."""
+    """Logits and features of every activation and of the penultimate layer on Train.
+
+    Args:
+        classifier: whose features, on its own Train.
+        penultimate: whether there is a penultimate layer; a network without a dense layer has none.
+    """
 
     classifier: Classifier
+    penultimate: bool = True
 
     def compute(self, context: Context) -> Result:
         """One pass over Train."""
         cases = self.classifier.split
         images, labels = cases_at(cases.images.dataset(context), cases.split(context).train)
-        tapped = features_of(self.classifier.load(context), images, context)
+        model = self.classifier.load(context)
+        names = None if self.penultimate else Taps(model).names(images[:1].to(context.device))
+        tapped = features_of(model, images, context, names)
         tensors = {f"layer.{name}": z for name, z in tapped.features.items()}
         return Result(tensors | {"logits": tapped.logits, "labels": labels}, {"layers": list(tapped.features)})
 
     def features(self, context: Context) -> tuple[dict[str, Tensor], Tensor]:
-        """Features by layer, in the network's order, the penultimate one last; and labels."""
+        """Features by layer, in the network's order, the penultimate one, if any, last; and labels."""
         tensors, info = context.get(self)
         return {name: tensors[f"layer.{name}"] for name in info["layers"]}, tensors["labels"]
 
@@ -275,8 +283,9 @@ class Bank(Stage):
     def compute(self, context: Context) -> Result:
         """Fit by EM; the penultimate vector is left out where it repeats the last activation."""
         layers, labels = self.features.features(context)
-        if any(torch.equal(layers[PENULTIMATE], z) for name, z in layers.items() if name != PENULTIMATE):
-            layers = {name: z for name, z in layers.items() if name != PENULTIMATE}
+        head, others = layers.get(PENULTIMATE), {name: z for name, z in layers.items() if name != PENULTIMATE}
+        if head is not None and any(torch.equal(head, z) for z in others.values()):
+            layers = others
         generator = torch.Generator().manual_seed(self.seed)
         fit = fit_released_bank if self.released else fit_bank
         bank = fit(layers, labels, components=self.components, generator=generator)

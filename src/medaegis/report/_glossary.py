@@ -38,6 +38,8 @@ METRICS = {
     "TPR@90, hfc-2021": "TPR@90 likewise, with the threshold at the clean scores of the test itself.",
     "Adv. Acc": "How often the attack succeeds on the classifier: the share of attacked cases that get the class that "
     "the attacker wants, or, where no class was wanted, any wrong one. High is bad for the classifier.",
+    "Adv. Acc on the substitute": "The same on the network on which the images were made, in the attacked one's place.",
+    "transfer rate": "Of the images that fool the substitute, the share that fools the attacked network too.",
     "mean Linf": "The largest change of a pixel, averaged over cases, in percent of the range from black to white.",
     "mean RMS": "The root mean square of the change over all pixels, averaged over cases, likewise in percent.",
     "mean L2": "The length of the change as a vector of all pixels, averaged over cases, likewise in percent.",

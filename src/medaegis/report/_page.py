@@ -12,6 +12,7 @@ from typing import Any, cast
 
 from markupsafe import Markup
 
+from medaegis.report._beside import beside, whose
 from medaegis.report._crossed import crossings, difference_grid
 from medaegis.report._curves import curve_findings, success_curves
 from medaegis.report._cushions import cushion_grids
@@ -107,7 +108,9 @@ def _context(run: RunFolder) -> dict[str, Any]:
         "first_seed": next(iter(run.by_seed), None),
         "crossings": crossings(run.matrix),
         "cushions": cushion_grids(table),
-        "first_model": table[0].model if cushion_grids(table) else None,
+        "beside": beside(table) if plain_page else None,
+        "whose": {scope: whose(table, scope) for scope in scopes(table)},
+        "first_place": whose(table, scopes(table)[0]) if plain_page and scopes(table) else "",
         "unfollowed": [name for name in detectors if name not in run.manifest.followed],
         "curves": curves,
         "lesions": lesions,

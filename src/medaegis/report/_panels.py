@@ -84,8 +84,6 @@ class _View:
         return only(cases.threshold[(cases.detector == self.detector) & self._scope_mask()])
 
     def auc(self, variant: str) -> Row | None:
-        if len({(r.dataset, r.model) for r in self.run.table}) > 1:
-            return None  # the scores do not say whose they are
         drawn = next(iter(self.run.by_seed.values()), self.run.table)  # stored scores are the first seed's
         return lookup(drawn, self.scope, "AUC", self.detector, variant)
 
@@ -163,8 +161,9 @@ def _groups(run: RunFolder, prefix: str, draw: Callable[[_View], Panel], extra: 
 
 
 def _drawn_scopes(table: Sequence[Row]) -> tuple[Scope, ...]:
-    """One scope an attack and budget: the stored scores do not tell data sets and models apart."""
-    return tuple({(s.attack, s.eps): s for s in reversed(scopes(table))}.values())[::-1]
+    """Those of the first data set and model: the stored scores are its own, where the table has several."""
+    every = scopes(table)
+    return tuple(s for s in every if (s.dataset, s.model) == (every[0].dataset, every[0].model))
 
 
 def _histogram(view: _View) -> Panel:

@@ -82,6 +82,14 @@ class Check:
 
 
 @dataclass(frozen=True)
+class PartPage:
+    """One part of a run that joins several: its name and where its own page is, from this one."""
+
+    title: str
+    page: str
+
+
+@dataclass(frozen=True)
 class Manifest:
     """manifest.json.
 
@@ -116,6 +124,7 @@ class Manifest:
     scored: str = "all"
     scores: bool = True
     followed: list[str] = field(default_factory=list[str])
+    parts: list[PartPage] = field(default_factory=list[PartPage])
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from medaegis.report._read import Row
 VARIANT_LABELS = {"without": "without HFC", "with": "with HFC", "": "attack"}
 CLEAN_METRICS = ("clean accuracy", "clean AUC")
 SUCCESS = "Adv. Acc"
+TRANSFER = ("Adv. Acc on the substitute", "transfer rate")
 FURTHER = ("AUC vs clean+noise", "undetected")
 MORE = {
     "Attacked images that fool the classifier, and those that do not": ("AUC, successful", "AUC, failed"),
@@ -274,7 +275,8 @@ def success_metrics(table: Sequence[Row], scope: Scope) -> tuple[str, ...]:
         >>> success_metrics([], Scope("CXR", "ResNet-50", "BIM", "1/256"))
         ()
     """
-    return unique(r.metric for r in table if r.attack and r.metric.startswith(SUCCESS) and _belongs(r, scope))
+    own = [r.metric for r in table if r.attack and _belongs(r, scope)]
+    return unique(metric for metric in own if metric.startswith(SUCCESS) or metric in TRANSFER)
 
 
 def _parts(table: Sequence[Row], scope: Scope) -> tuple[Grid, ...]:
@@ -295,7 +297,8 @@ def _part_line(table: Sequence[Row], scope: Scope, metric: str, start: str) -> L
 
 
 def _classifier(table: Sequence[Row], scope: Scope, variants: tuple[str, ...]) -> Grid:
-    columns = (*(Column(metric, ("",)) for metric in CLEAN_METRICS), Column("Adv. Acc", variants))
+    made = [metric for metric in TRANSFER if any(r.metric == metric and _belongs(r, scope) for r in table)]
+    columns = (*(Column(metric, ("",)) for metric in CLEAN_METRICS), *(Column(m, variants) for m in (SUCCESS, *made)))
     return Grid("Classifier", columns, (_line(table, scope, columns, ""),))
 
 

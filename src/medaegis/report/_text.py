@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from medaegis.report._beside import beside, whose
 from medaegis.report._curves import grid_text, success_curves
 from medaegis.report._cushions import cushion_grids
 from medaegis.report._defence_findings import defence_findings
@@ -17,6 +18,7 @@ from medaegis.report._stress_cushions import stress_cushion_tables
 from medaegis.report._study import grid_lines, grids_text, tables_text
 from medaegis.report._tables import (
     SUCCESS,
+    TRANSFER,
     Scope,
     detectors_of,
     figure,
@@ -64,6 +66,8 @@ def text_table(run_dir: Path) -> str:
     else:
         for caption, grid in cushion_grids(table).items():
             lines += ["", caption, *grid_lines(grid)]
+        together = beside(table)
+        lines += [] if together is None else ["", *grid_lines(together)]
         lines += [line for scope in scopes(table) for line in ("", *_block(table, scope))]
     return "\n".join([*lines, "", *_checks(run.manifest), note])
 
@@ -90,11 +94,16 @@ def _checks(manifest: Manifest) -> list[str]:
 def _block(table: Sequence[Row], scope: Scope) -> list[str]:
     variants = variants_of(table, scope)
     names = [f"{variant} HFC" if variant else "" for variant in variants]
-    whose = f" {scope.model}" if len({row.model for row in table}) > 1 else ""
-    lines = [f"{scope.attack} {scope.eps}{whose}".ljust(21) + " " + "".join(name.ljust(40) for name in names)]
+    lines = [
+        f"{scope.attack} {scope.eps} {whose(table, scope)}".ljust(21) + " " + "".join(name.ljust(40) for name in names)
+    ]
     for metric in success_metrics(table, scope) or (SUCCESS,):
         found = [lookup(table, scope, metric, variant=variant) for variant in variants]
-        lines.append("  " + metric.ljust(20) + "".join(" " + figure(row).ljust(39) for row in found))
+        lines.append(
+            "  "
+            + metric.ljust(20 if metric not in TRANSFER else 28)
+            + "".join(" " + figure(row).ljust(39) for row in found)
+        )
     for detector in detectors_of(table, scope):
         for metric in SHOWN:
             rows = [lookup(table, scope, metric, detector, variant) for variant in variants]

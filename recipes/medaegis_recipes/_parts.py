@@ -1,0 +1,43 @@
+"""Parts of the papers' tables: a recipe by subject on each data set, and tiny versions with one classifier for all."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from medaegis.experiment import Part, Recipe
+
+TINY = {
+    "cases": 240, "size": 48, "epochs": 16, "train_batch": 16, "learning_rate": 2e-3,
+    "model": "small-resnet", "weights": None,
+}  # fmt: skip
+"""What every tiny part has alike, so that its classifier is trained once."""
+
+
+def on(folder: str, recipe: Recipe, changes: Mapping[str, Any], tiny: Mapping[str, Any]) -> tuple[Part, ...]:
+    """A recipe on one data set; tiny, on phantoms of its kind."""
+    phantom = "phantom-fundus" if folder == "fundus" else "phantom-chest"
+    return (Part(recipe, folder, changes, TINY | {"source": phantom} | dict(tiny)),)
+
+
+def both(
+    fundus: Recipe,
+    chest_xray: Recipe,
+    changes: Mapping[str, Any] | None = None,
+    tiny: Mapping[str, Any] | None = None,
+) -> tuple[Part, ...]:
+    """Two recipes by subject, as the papers' tables have their data sets."""
+    given = dict(changes or {}), dict(tiny or {})
+    return (*on("fundus", fundus, *given), *on("chest_xray", chest_xray, *given))
+
+
+def vgg16(parts: tuple[Part, ...]) -> tuple[Part, ...]:
+    """The same parts, and each with VGG-16 where the scale is the papers'."""
+    more = {"model": "vgg16"}
+    return (*parts, *(Part(p.recipe, p.folder, {**p.changes, **more}, {}, f"{p.shown}-vgg16", "paper") for p in parts))
+
+
+def several(recipe: Recipe, sets: tuple[str, ...], changes: Mapping[str, Any] | None = None) -> tuple[Part, ...]:
+    """A recipe that reads several data sets itself; tiny, on both kinds of phantoms."""
+    phantoms = {"sets": ("phantom-chest", "phantom-fundus")[: len(sets)], "images": 6, "steps": 5}
+    return (Part(recipe, "", {"sets": sets, **(changes or {})}, TINY | phantoms),)

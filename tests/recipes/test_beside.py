@@ -1,0 +1,90 @@
+"""Recipes whose table has several networks or data sets: figures in their places, and published ones beside them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pyarrow.csv
+
+from medaegis.experiment import SetsSettings, SubstitutesSettings, run_recipe
+from medaegis.report import text_table
+from medaegis_recipes import natural_images, semi_white_box
+from medaegis_recipes._published import published
+
+FROM_ANOTHER = "small-resnet attacked from another small-resnet"
+
+
+def rows_of(out: Path) -> list[dict]:
+    return pyarrow.csv.read_csv(out / "table.csv").to_pylist()
+
+
+def test_semi_white_box(tmp_path: Path) -> None:
+    recipe = semi_white_box.chest_xray
+    run_recipe(recipe, out=tmp_path, tiny=True)
+    rows = rows_of(tmp_path)
+    assert list(dict.fromkeys(row["model"] for row in rows)) == [FROM_ANOTHER, "small-resnet"]
+    found = {(row["model"], row["hfc"], row["detector"], row["metric"]): row for row in rows}
+    transfer = {row["model"] for row in rows if row["metric"] in ("Adv. Acc on the substitute", "transfer rate")}
+    assert transfer == {FROM_ANOTHER}
+    for way in ("without", "with"):
+        there, here = (found[model, way, "", "Adv. Acc"]["value"] for model in (FROM_ANOTHER, "small-resnet"))
+        assert there < here  # a substitute is a poorer guide than the network itself
+    page, text = (tmp_path / "report.html").read_text(), text_table(tmp_path)
+    assert "Side by side" in page
+    assert f"Pictures and drawings are of {FROM_ANOTHER}." in page
+    assert "Of the images that fool the substitute" in page
+    assert f"- {FROM_ANOTHER}\nBIM 16/256, without HFC" in text
+    manifest = json.loads((tmp_path / "manifest.json").read_text())
+    assert manifest["model"]["substitute"].startswith("small-resnet, clean accuracy")
+    assert run_recipe(recipe, out=tmp_path, tiny=True).computed == 0
+
+
+def test_natural_images(tmp_path: Path) -> None:
+    recipe = natural_images.recipe
+    run_recipe(recipe, out=tmp_path, tiny=True)
+    rows = rows_of(tmp_path)
+    places = {(row["dataset"], row["eps"]) for row in rows if row["attack"]}
+    sets = (("Fundus phantoms", "8/256"), ("Fundus phantoms", "16/256"), ("Chest phantoms", "8/256"))
+    assert places == set(sets)
+    lines = [(row["dataset"], row["eps"], row["hfc"], row["detector"], row["metric"]) for row in rows]
+    assert len(set(lines)) == len(lines)
+    page, text = (tmp_path / "report.html").read_text(), text_table(tmp_path)
+    assert page.count("<h3>BIM, budget") == 3 + 2 + 2  # tables; histograms and ROC curves of the first set
+    for dataset, eps in sets:
+        assert f"<h3>BIM, budget {eps}, {dataset}</h3>" in page
+    assert "- Chest phantoms\nBIM 8/256, without HFC" in text
+    manifest = json.loads((tmp_path / "manifest.json").read_text())
+    assert manifest["data"]["n"] == 480
+    assert manifest["data"]["classes"]["Fundus phantoms, retinopathy"] == 120
+    assert run_recipe(recipe, out=tmp_path, tiny=True).computed == 0
+
+
+def test_both_tables_are_the_papers_size() -> None:
+    settings = natural_images.recipe.settings
+    assert isinstance(settings, SetsSettings)
+    assert settings.budgets == {"cifar10": ("8/256", "16/256"), "chest_xray": ("1/256",)}
+    own = {name: {(eps, way, detector) for _, eps, way, detector, _ in known} for name, known in
+           natural_images.PUBLISHED.items()}  # fmt: skip
+    assert {name: len(known) for name, known in own.items()} == {"cifar10": 2 * 2 * 5, "chest_xray": 2 * 5}
+    for name, budgets in settings.budgets.items():
+        assert {eps for eps, _, _ in own[name]} == set(budgets)
+    for recipe, data in ((semi_white_box.chest_xray, "chest-xray"), (semi_white_box.fundus, "fundus")):
+        assert isinstance(recipe.settings, SubstitutesSettings)
+        detectors = {name.partition(":")[0] for name in recipe.settings.detectors}
+        for figures in ("semi-white-box", "semi-white-box-vgg16"):
+            known = published(figures, data)
+            assert {key[0] for key in known} == {"BIM"}
+            assert {key[1] for key in known} == set(recipe.settings.eps)
+            assert {key[3] for key in known} == detectors | {""}
+
+
+def test_the_papers_network_has_the_papers_figures() -> None:
+    """ResNet-50's stand beside every ResNet, VGG-16's beside VGG-16, and only beside a substitute of the same kind."""
+    changes = {"source": "phantom-chest", "size": 32, "weights": None, "substitutes": ("same", "none", "same@half")}
+    for model, value in (("resnet18", 89.4), ("vgg16", 34.6)):
+        plan = semi_white_box.chest_xray.plan(semi_white_box.chest_xray.with_changes(changes | {"model": model}))
+        first, *others = plan.plans  # pyright: ignore[reportAttributeAccessIssue]
+        for metric in ("AUC", "AUC, successful"):
+            assert first.published["BIM", "4/256", "with", "KD", metric] == value
+        assert not any(one.published for one in others)
