@@ -9,6 +9,7 @@ from medaegis_recipes.detectors import SIX
 
 MORE = {"attack": ("mim", "tim", "pgd", "cw_linf"), "matrix": False}
 BRAIN = ()
+ONE = {"substitutes": ("same",)}
 
 table1 = joined_recipe(
     "hfc23-table1",
@@ -32,7 +33,7 @@ table3 = joined_recipe(
 table4 = joined_recipe(
     "hfc23-table4",
     "Attacks made on a substitute network, on two data sets",
-    vgg16(both(semi_white_box.fundus, semi_white_box.chest_xray, {"substitutes": ("same",)})),
+    vgg16(both(semi_white_box.fundus, semi_white_box.chest_xray, ONE, ONE)),
     paper="HFC-23 Table IV, HFC-21 Table 4",
     aliases=("hfc21-table4",),
 )
