@@ -44,6 +44,7 @@ class Part:
         tiny: more changes of its small version.
         name: of its folder in the run; by default the recipe's.
         only: at which scale it is there; None for every one.
+        label: what its data set's name gets in the joined table, where several parts have one.
     """
 
     recipe: Recipe
@@ -52,6 +53,7 @@ class Part:
     tiny: Mapping[str, Any] = field(default_factory=dict[str, Any])
     name: str = ""
     only: Scale | None = None
+    label: str = ""
 
     @property
     def shown(self) -> str:
@@ -110,9 +112,8 @@ class JoinedPlan:
     def _told(self, one: Ready, content: Content) -> Told:
         own = one.part.recipe
         manifest = {"title": own.title, "question": own.question, "settings": one.settings.model_dump(mode="json")}
-        return Told(
-            one.part.shown, manifest, content, phantom=_is_phantom(one.settings) and _data(one.settings) is None
-        )
+        synthetic = _is_phantom(one.settings) and _data(one.settings) is None
+        return Told(one.part.shown, manifest, content, phantom=synthetic, label=one.part.label)
 
 
 def joined_plan(parts: Sequence[Part], settings: JoinedSettings) -> JoinedPlan:
