@@ -45,5 +45,6 @@ table6 = joined_recipe(
     "Lesions that a classifier has never seen",
     both(lesions.fundus, lesions.recipe),
     paper="HFC-23 Table VI and Fig. 8",
+    question="Does the HFC score notice synthetic lesions, and how often do they change the decision?",
     aliases=("hfc23-fig8",),
 )
