@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import time
@@ -33,9 +34,30 @@ def test_list_names_recipes_and_settings() -> None:
     code, text = run("list")
     assert code == 0
     assert "chest-xray-small" in text
+    papers, subjects = text.split("By subject")
+    assert [line for line in papers.splitlines() if line[:1].isalpha()] == ["HFC-21", "HFC-23", "Medical Aegis"]
+    assert "hfc21-fig1                   the same as hfc23-fig7" in papers
+    assert "hfc21-table2" not in subjects
     code, text = run("list", "--settings", "demo")
     assert code == 0
     assert "Gaussian components" in text
+    assert "--scale paper: there is no such version" in text
+
+
+def test_several_recipes_are_run_by_name(tmp_path: Path) -> None:
+    """Two that share everything but a budget; one of them twice, by its alias; another that fails, with exit code 2."""
+    settings = ("--set", "sets=phantom-chest", "steps=1", "images=2", "epochs=1", "size=32", "cases=60")
+    words = ("run", "hfc23-fig4", "hfc21-table1", "--tiny", "--quiet", "--out", str(tmp_path), *settings)
+    code, text = run(*words)
+    assert code == 0, text
+    assert "2 recipes: " in text
+    computed = re.search(r"Computed (\d+) stages of (\d+) distinct ones; a second run computes none\.", text)
+    assert computed is not None
+    assert computed[1] == computed[2] == "5"  # images, split, classifier, 1/256 of both, 8/256
+    code, text = run(*words, "ood-lesions")  # has no setting `sets`
+    assert code == 2
+    assert "ood-lesions          FAILED" in text
+    assert "Computed 0 stages" in text
 
 
 def test_doctor_passes_its_self_test() -> None:
@@ -52,6 +74,9 @@ def test_doctor_passes_its_self_test() -> None:
         (("run", "demo", "--set", "eps=8"), "8/256"),
         (("run", "demo", "--set", "seed=1", "epoch=1"), "did you mean epochs"),
         (("run", "demo", "seed"), "key=value"),
+        (("run", "demo", "--scale", "paper"), "small, its only one"),
+        (("run", "hfc21-table2"), "--tiny"),
+        (("run", "hfc21-table2", "--tiny", "--set", "epoch=3"), "epoch"),
         (("run", "chest-xray-small"), "--data"),
         (("run", "chest-xray-small", "--data", "/no/such/folder"), "/no/such/folder"),
         (("run", "demo", "--device", "abacus"), "cpu or cuda"),

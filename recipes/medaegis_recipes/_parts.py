@@ -14,10 +14,12 @@ TINY = {
 """What every tiny part has alike, so that its classifier is trained once."""
 
 
-def on(folder: str, recipe: Recipe, changes: Mapping[str, Any], tiny: Mapping[str, Any]) -> tuple[Part, ...]:
+def on(
+    folder: str, recipe: Recipe, changes: Mapping[str, Any], tiny: Mapping[str, Any], label: str = ""
+) -> tuple[Part, ...]:
     """A recipe on one data set; tiny, on phantoms of its kind."""
     phantom = "phantom-fundus" if folder == "fundus" else "phantom-chest"
-    return (Part(recipe, folder, changes, TINY | {"source": phantom} | dict(tiny)),)
+    return (Part(recipe, folder, changes, TINY | {"source": phantom} | dict(tiny), label=label),)
 
 
 def both(

@@ -53,8 +53,8 @@ table5 = joined_recipe(
     "aegis-table5",
     "Which taps the Shield needs, and which Cushion",
     (
-        *on("fundus", defence_parts.layers, {}, {}),
-        *on("fundus", defence_parts.cushions, {}, {"defences": ("paper@none", "paper@jpeg:80")}),
+        *on("fundus", defence_parts.layers, {}, {}, "taps"),
+        *on("fundus", defence_parts.cushions, {}, {"defences": ("paper@none", "paper@jpeg:80")}, "Cushions"),
     ),
     paper="Aegis Table 5",
 )

@@ -9,6 +9,7 @@ from medaegis_recipes.detectors import SIX
 
 MORE = {"attack": ("mim", "tim", "pgd", "cw_linf"), "matrix": False}
 BRAIN = ()
+ONE = {"substitutes": ("same",)}
 
 table1 = joined_recipe(
     "hfc23-table1",
@@ -32,7 +33,7 @@ table3 = joined_recipe(
 table4 = joined_recipe(
     "hfc23-table4",
     "Attacks made on a substitute network, on two data sets",
-    vgg16(both(semi_white_box.fundus, semi_white_box.chest_xray, {"substitutes": ("same",)})),
+    vgg16(both(semi_white_box.fundus, semi_white_box.chest_xray, ONE, ONE)),
     paper="HFC-23 Table IV, HFC-21 Table 4",
     aliases=("hfc21-table4",),
 )
@@ -44,5 +45,6 @@ table6 = joined_recipe(
     "Lesions that a classifier has never seen",
     both(lesions.fundus, lesions.recipe),
     paper="HFC-23 Table VI and Fig. 8",
+    question="Does the HFC score notice synthetic lesions, and how often do they change the decision?",
     aliases=("hfc23-fig8",),
 )

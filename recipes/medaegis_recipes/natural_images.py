@@ -42,7 +42,7 @@ recipe = Recipe(
     ),
     plan=lambda settings: sets_plan(settings, published=PUBLISHED, differs=_differs(settings)),
     tiny=_parts.TINY
-    | {"sets": ("phantom-fundus@8/256", "phantom-fundus@16/256", "phantom-chest@8/256"), "detectors": FIVE[:2]}
+    | {"sets": ("phantom-fundus@16/256", "phantom-chest@8/256"), "detectors": FIVE[:2]}
     | {"steps": 4, "checks": 0, "components": (2,)},
     paper="HFC-23 Table V",
     paper_scale=NETWORK | {"steps": None, "components": (16,)},

@@ -15,7 +15,7 @@ SETTINGS = SubstitutesSettings(
 )  # fmt: skip
 ALIKE = (
     "The substitute has another seed (last layer, order, augmentation) on the same cases, and the same ImageNet "
-    "weights to start from, as we assume of the papers'; they say no more than that it is trained on the same data.",
+    "weights to start from, as we assume of the papers'; they say only that it is trained on the same data.",
     "The attacked network's detectors learn from attacks on that network itself, as its owner has it.",
     "The papers do not say whether images that do not fool the attacked network count: their AUC stands beside 'AUC', "
     "over all, and beside 'AUC, successful', which the released code computes of hidden attacks.",

@@ -183,6 +183,14 @@ def test_images_of_two_sources_are_counted_both() -> None:
     assert joined_content([one, one._replace(name="c")]).facts["data"]["n"] == 2
 
 
+def test_a_label_tells_parts_of_one_data_set_apart() -> None:
+    row = Row("d", "m", "Worst case", "1/256", "", "Shield", "AUC", 1.0, 0.0, 2.0, 5, 3.0)
+    parts = [told(name, [row])._replace(label=name) for name in ("taps", "Cushions")]
+    joined = joined_content(parts)
+    assert [one.dataset for one in joined.rows] == ["d: taps", "d: Cushions"]
+    assert [part.content.rows for part in joined.parts] == [[row], [row]]
+
+
 def told(name: str, rows: list[Row], **facts: Any) -> Told:
     data = {"source": "s", "root": "r", "fingerprint": "f", "n": 2, "classes": {"a": 1}, "split": {"by": "image"}}
     base = {"data": data | {"skipped": []}, "model": {"name": "net"}, "adaptive": None, "checks": [], "warnings": []}
@@ -193,12 +201,13 @@ def test_a_row_that_two_parts_have_stands_once_and_facts_keep_their_parts() -> N
     one = Row("d", "m", "BIM", "1/256", "with", "KD", "AUC", 1.0, 0.0, 2.0, 5, 3.0)
     other = one._replace(published=None)
     check = {"name": "Alive", "passed": True, "text": ""}
-    first = told("a", [one], adaptive=True, followed=["KD", "BU"], warnings=["w"], checks=[check])
-    second = told("b", [other, one._replace(value=0.5)], adaptive=False, followed=["BU"])
+    alone = one._replace(detector="BU")
+    first = told("a", [one, alone], adaptive=True, followed=["KD", "BU"], warnings=["w"], checks=[check])
+    second = told("b", [other, one._replace(value=0.5)], adaptive=False, followed=["MAHA"])
     joined = joined_content([first, second])
-    assert joined.rows == [one, one._replace(value=0.5)]
+    assert joined.rows == [one, alone, one._replace(value=0.5)]
     assert joined.facts["adaptive"] is False  # one part that nobody aimed at is enough
-    assert joined.facts["followed"] == ["BU"]
+    assert joined.facts["followed"] == ["BU"]  # KD is followed in one part of two; BU in the only one that has it
     assert joined.facts["warnings"] == ["a: w"]
     assert joined.facts["checks"][0]["name"] == "Alive (a)"
     assert [part.name for part in joined.parts] == ["a", "b"]

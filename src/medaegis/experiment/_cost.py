@@ -78,7 +78,7 @@ def cost_of(stages: Iterable[Stage], device: str) -> Cost:
 
     Example:
         >>> cost_of((), "cpu")
-        Cost(passes={}, seconds=0.0)
+        Cost(passes={}, seconds=0)
     """
     passes: dict[Network, int] = {}
     counts: dict[Images, int] = {}

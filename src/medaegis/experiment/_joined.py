@@ -44,6 +44,7 @@ class Part:
         tiny: more changes of its small version.
         name: of its folder in the run; by default the recipe's.
         only: at which scale it is there; None for every one.
+        label: what its data set's name gets in the joined table, where several parts have one.
     """
 
     recipe: Recipe
@@ -52,6 +53,7 @@ class Part:
     tiny: Mapping[str, Any] = field(default_factory=dict[str, Any])
     name: str = ""
     only: Scale | None = None
+    label: str = ""
 
     @property
     def shown(self) -> str:
@@ -110,9 +112,8 @@ class JoinedPlan:
     def _told(self, one: Ready, content: Content) -> Told:
         own = one.part.recipe
         manifest = {"title": own.title, "question": own.question, "settings": one.settings.model_dump(mode="json")}
-        return Told(
-            one.part.shown, manifest, content, phantom=_is_phantom(one.settings) and _data(one.settings) is None
-        )
+        synthetic = _is_phantom(one.settings) and _data(one.settings) is None
+        return Told(one.part.shown, manifest, content, phantom=synthetic, label=one.part.label)
 
 
 def joined_plan(parts: Sequence[Part], settings: JoinedSettings) -> JoinedPlan:
@@ -157,14 +158,14 @@ def _unwanted(part: Part, scale: Scale) -> str:
 def _ready(part: Part, settings: JoinedSettings) -> tuple[Ready | None, list[str]]:
     """The part with its plan, or None; and the folders that are missing."""
     own = part.own
-    given = settings.model_extra or {}
-    changes = {name.removeprefix(f"{part.shown}."): value for name, value in given.items() if _known(name, part)}
+    named = settings.model_extra or {}
+    changes = {name.removeprefix(f"{part.shown}."): value for name, value in named.items() if _known(name, part)}
     changed = own.with_changes(changes, tiny=settings.tiny, scale=settings.scale)
     if _is_phantom(changed) and not _has_own(part, settings):
         return Ready(part, changed, own.plan(changed)), []
-    require(settings.data is not None, "data", "recipe", "a folder", None, "Give it with --data DIR.")
-    parent, sets = Path(cast(str, settings.data)), _sets(part, changed)
-    missing = [name for name in sets if not (name.startswith(PHANTOM) or (parent / _folder(name)).is_dir())]
+    parent, sets = Path(settings.data or ""), _sets(part, changed)
+    given = settings.data is not None
+    missing = [n for n in sets if not (n.startswith(PHANTOM) or (given and (parent / _folder(n)).is_dir()))]
     there = [name for name in sets if name not in missing]
     lines = list(dict.fromkeys(str(parent / _folder(name)) for name in missing))
     if not there:

@@ -19,12 +19,14 @@ class Told(NamedTuple):
         manifest: its own title, question and settings.
         content: what its plan collected.
         phantom: whether its images are synthetic, so that the papers' figures do not stand beside its own.
+        label: what its data set's name gets in the joined table, where several parts have one.
     """
 
     name: str
     manifest: dict[str, Any]
     content: Content
     phantom: bool = False
+    label: str = ""
 
 
 def joined_content(parts: Sequence[Told], left_out: Sequence[str] = ()) -> Content:
@@ -39,10 +41,14 @@ def joined_content(parts: Sequence[Told], left_out: Sequence[str] = ()) -> Conte
         content = known[0].content
         return replace(content, facts=content.facts | {"differs": [*left_out, *content.facts["differs"]]})
     rows: dict[Row, Row] = {}
-    for row in (row for part in known for row in part.content.rows):
+    for row in (_labelled(row, part.label) for part in known for row in part.content.rows):
         rows.setdefault(row._replace(published=None), row)
     joints = tuple(Joint(part.name, part.manifest, part.content) for part in known)
     return Content(list(rows.values()), [], _facts(known, left_out), parts=joints)
+
+
+def _labelled(row: Row, label: str) -> Row:
+    return row._replace(dataset=f"{row.dataset}: {label}") if label else row
 
 
 def _of_phantoms(content: Content) -> Content:
@@ -61,7 +67,7 @@ def _facts(parts: Sequence[Told], left_out: Sequence[str]) -> dict[str, Any]:
         "data": _data(parts),
         "model": {key: _listed(facts["model"][key] for facts in every) for key in every[0]["model"]},
         "adaptive": all(told) if told else None,
-        "followed": _common([facts.get("followed", []) for facts in every]),
+        "followed": _followed(parts),
         "scores": False,
         "checks": [
             check | {"name": f"{check['name']} ({part.name})"}
@@ -104,8 +110,14 @@ def _differs(parts: Sequence[Told]) -> list[str]:
     return [text if len(names) == len(parts) else f"{', '.join(names)}: {text}" for text, names in said.items()]
 
 
-def _common(lists: Sequence[Sequence[str]]) -> list[str]:
-    return [one for one in lists[0] if all(one in other for other in lists)]
+def _followed(parts: Sequence[Told]) -> list[str]:
+    """Detectors that an attack followed in every part that has them."""
+    found: dict[str, bool] = {}
+    for part in parts:
+        own = part.content.facts.get("followed", [])
+        for name in dict.fromkeys(row.detector for row in part.content.rows if row.detector):
+            found[name] = found.get(name, True) and name in own
+    return [name for name, everywhere in found.items() if everywhere]
 
 
 def _listed(values: Any) -> str:

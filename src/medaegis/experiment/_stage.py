@@ -7,6 +7,7 @@ import hashlib
 import json
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from torch import Tensor
@@ -62,7 +63,7 @@ class Stage(ABC):
         """What logs and the manifest call it."""
         return type(self).__name__
 
-    @property
+    @cached_property
     def key(self) -> str:
         """24 hexadecimal digits that stand for everything that the result depends on."""
         text = json.dumps([type(self).__name__, self.version, self._keyed()], sort_keys=True)

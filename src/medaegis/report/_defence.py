@@ -10,7 +10,7 @@ from medaegis.report._defence_tables import SUCCESSFUL, UNDETECTED, WORST, Trial
 from medaegis.report._figures import STROKES, Stroke
 from medaegis.report._read import Row, TrainingLine
 from medaegis.report._stress import LINES
-from medaegis.report._study import Study, StudyGroup, StudyPanel
+from medaegis.report._study import Study, StudyGroup, StudyPanel, by_set
 from medaegis.report._study_figures import Places, Profile, shares_svg
 from medaegis.report._tables import budget, unique
 
@@ -54,10 +54,11 @@ def defence_study(table: Sequence[Row], training: Sequence[TrainingLine]) -> Stu
         >>> defence_study([], []) is None
         True
     """
-    trials = trials_of(table)
-    if trials is None:
+    every = by_set(table, trials_of)
+    if not every:
         return None
-    groups = tuple(group for group in (_curves(trials), _learning(training)) if group is not None)
+    drawn = (_curves(trials) for trials in every.values()) if len(every) == 1 else ()  # of several, on each one's page
+    groups = tuple(group for group in (*drawn, _learning(training)) if group is not None)
     return Study("Defences against every attacker", NOTE, defence_findings(table), groups, defence_tables(table))
 
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from medaegis.report._defence_tables import AUC, GROUPS, SUCCESSFUL, UNCHANGED, UNDETECTED, WORST, Trials, trials_of
 from medaegis.report._headline import Finding
 from medaegis.report._read import Row
+from medaegis.report._study import by_set
 from medaegis.report._tables import interval, number, reason
 
 ROUNDED = 0.05  # the papers' figures have one decimal
@@ -21,14 +22,14 @@ def defence_findings(table: Sequence[Row]) -> tuple[Finding, ...]:
         table: the rows of table.csv.
 
     Returns:
-        One finding a defence; none where nothing was tried.
+        One finding a defence, data set and network; none where nothing was tried.
 
     Example:
         >>> defence_findings([])
         ()
     """
-    trials = trials_of(table)
-    return () if trials is None else tuple(_finding(trials, one) for one in trials.defences)
+    every = by_set(table, trials_of).values()
+    return tuple(_finding(trials, one) for trials in every for one in trials.defences)
 
 
 def _finding(trials: Trials, one: str) -> Finding:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from medaegis.report._read import Row
-from medaegis.report._study import StudyTable
+from medaegis.report._study import StudyTable, tables_by_set
 from medaegis.report._tables import Column, Grid, Line, budget, cell, unique
 
 WORST = "Worst case"
@@ -114,6 +114,10 @@ def defence_tables(table: Sequence[Row]) -> tuple[StudyTable, ...]:
         >>> defence_tables([])
         ()
     """
+    return tables_by_set(table, _all_tables)
+
+
+def _all_tables(table: Sequence[Row]) -> tuple[StudyTable, ...]:
     trials = trials_of(table)
     if trials is None:
         return ()
@@ -127,6 +131,10 @@ def terminal_tables(table: Sequence[Row]) -> tuple[StudyTable, ...]:
         >>> terminal_tables([])
         ()
     """
+    return tables_by_set(table, _short_tables)
+
+
+def _short_tables(table: Sequence[Row]) -> tuple[StudyTable, ...]:
     trials = trials_of(table)
     if trials is None:
         return ()

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from medaegis.report._glossary import DETECTORS, METRICS, TERMS
 from medaegis.report._headline import GUESSING, Finding
 from medaegis.report._read import Row
+from medaegis.report._study import by_set
 from medaegis.report._tables import Column, Grid, Line, cell, figure, interval, number, unique
 
 RATE = "FR"
@@ -38,9 +39,12 @@ def lesion_grid(table: Sequence[Row]) -> Grid | None:
         >>> lesion_grid([]) is None
         True
     """
-    names = _names(table)
     columns = tuple(Column(metric, ("",)) for metric in MEASURES)
-    lines = tuple(Line(name, tuple(cell(_row(table, name, metric)) for metric in MEASURES)) for name in names)
+    lines = tuple(
+        Line(name, tuple(cell(_row(rows, name, metric)) for metric in MEASURES), title)
+        for title, rows in by_set(table, _with_lesions).items()
+        for name in _names(rows)
+    )
     return Grid("Lesions", columns, lines) if lines else None
 
 
@@ -54,6 +58,10 @@ def lesion_findings(table: Sequence[Row]) -> tuple[Finding, ...]:
         >>> lesion_findings([])
         ()
     """
+    return tuple(finding for rows in by_set(table, _with_lesions).values() for finding in _findings(rows))
+
+
+def _findings(table: Sequence[Row]) -> tuple[Finding, ...]:
     areas, rates = _finite(table, AREA), _finite(table, RATE)
     if not areas or not rates:
         return ()
@@ -74,12 +82,15 @@ def lesion_text(table: Sequence[Row]) -> list[str]:
         >>> lesion_text([])
         []
     """
-    names = _names(table)
-    head = ["Lesions".ljust(22) + "".join(metric.ljust(44) for metric in MEASURES).rstrip()] if names else []
-    return head + [
-        (name.ljust(22) + "".join(figure(_row(table, name, metric)).ljust(44) for metric in MEASURES)).rstrip()
-        for name in names
-    ]
+    lines = list[str]()
+    for title, rows in by_set(table, _with_lesions).items():
+        lines += [f"- {title}"] if title else []
+        lines += [
+            (name.ljust(22) + "".join(figure(_row(rows, name, metric)).ljust(44) for metric in MEASURES)).rstrip()
+            for name in _names(rows)
+        ]
+    head = ["Lesions".ljust(22) + "".join(metric.ljust(44) for metric in MEASURES).rstrip()] if lines else []
+    return head + lines
 
 
 def lesion_glossary(metrics: Iterable[str]) -> dict[str, str]:
@@ -91,6 +102,10 @@ def lesion_glossary(metrics: Iterable[str]) -> dict[str, str]:
     """
     classifier = {name: METRICS[name] for name in metrics if name.startswith("clean")}
     return WORDS | classifier | {name: TERMS[name] for name in KEPT}
+
+
+def _with_lesions(table: Sequence[Row]) -> Sequence[Row] | None:
+    return table if _names(table) else None
 
 
 def _names(table: Sequence[Row]) -> tuple[str, ...]:

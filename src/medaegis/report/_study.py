@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import TypeVar
 
 from markupsafe import Markup
 
@@ -51,6 +52,43 @@ class Study:
     findings: tuple[Finding, ...]
     groups: tuple[StudyGroup, ...]
     tables: tuple[StudyTable, ...]
+
+
+Made = TypeVar("Made")
+
+
+def by_set(table: Sequence[Row], make: Callable[[Sequence[Row]], Made | None]) -> dict[str, Made]:
+    """What is made of each data set's and network's rows, by both names; "" where the table is of one only.
+
+    Args:
+        table: the rows of table.csv.
+        make: from rows; None where there is nothing to make.
+
+    Example:
+        >>> by_set([], len)
+        {}
+    """
+    scopes = list(dict.fromkeys((row.dataset, row.model) for row in table))
+    made = {one: make([row for row in table if (row.dataset, row.model) == one]) for one in scopes}
+    found = {one: value for one, value in made.items() if value is not None}
+    return {", ".join(one) if len(found) > 1 else "": value for one, value in found.items()}
+
+
+def tables_by_set(
+    table: Sequence[Row], make: Callable[[Sequence[Row]], tuple[StudyTable, ...]]
+) -> tuple[StudyTable, ...]:
+    """Tables of each data set and network; captions begin with their names where there are several.
+
+    Example:
+        >>> tables_by_set([], lambda rows: ())
+        ()
+    """
+    found = by_set(table, lambda rows: make(rows) or None)
+    return tuple(
+        replace(one, caption=f"{title}: {one.caption[0].lower()}{one.caption[1:]}" if title else one.caption)
+        for title, tables in found.items()
+        for one in tables
+    )
 
 
 def tables_text(table: Sequence[Row], tables: Sequence[StudyTable]) -> list[str]:
