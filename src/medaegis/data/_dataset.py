@@ -1,4 +1,4 @@
-"""A labelled set of decoded images, as plain arrays with a name and a patient for each case."""
+"""A labelled set of decoded images or volumes, as plain arrays with a name and a patient for each case."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Dataset:
     """Decoded images with their labels, names and patients; one entry a case in every field but the last two.
 
     Attributes:
-        images: (n, c, h, w), uint8 or uint16, full range 0 to 255 or 0 to 65535.
+        images: (n, c, h, w), or (n, c, d, h, w) for volumes; uint8 or uint16, full range 0 to 255 or 0 to 65535.
         labels: (n,) int64, positions in `class_names`.
         class_names: one name a class.
         names: (n,) unique; for files, the path relative to the root, with forward slashes.
@@ -97,7 +97,7 @@ class Dataset:
             index: which cases, in which order (positions, a mask or a slice); all by default.
 
         Returns:
-            (n, c, h, w) float32, a copy.
+            (n, c, h, w), or (n, c, d, h, w) for volumes; float32, a copy.
         """
         chosen = self.images if index is None else self.images[index]
         full = float(np.iinfo(self.images.dtype).max)
@@ -105,8 +105,9 @@ class Dataset:
 
 
 def _check_arrays(images: Pixels, labels: NDArray[np.int64], classes: int) -> None:
-    pixel_ok = images.dtype in (np.dtype(np.uint8), np.dtype(np.uint16)) and images.ndim == 4
-    require(pixel_ok, "images", "Dataset", "uint8 or uint16 of shape (n, c, h, w)", (str(images.dtype), images.shape))
+    pixel_ok = images.dtype in (np.dtype(np.uint8), np.dtype(np.uint16)) and images.ndim in (4, 5)
+    rule = "uint8 or uint16 of shape (n, c, h, w) or (n, c, d, h, w)"
+    require(pixel_ok, "images", "Dataset", rule, (str(images.dtype), images.shape))
     label_ok = labels.dtype == np.int64 and labels.shape == images.shape[:1]
     rule = f"int64 of shape ({len(images)},)"
     require(label_ok, "labels", "Dataset", rule, (str(labels.dtype), labels.shape))
