@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import field
+from dataclasses import asdict, field, fields
 from typing import Any
 
 
@@ -18,3 +18,19 @@ def late(default: Any) -> Any:
         True
     """
     return field(default=default, metadata={"late": True})
+
+
+def told_fields(value: Any) -> dict[str, Any]:
+    """The fields of a dataclass by name, without late ones that have their default.
+
+    Example:
+        >>> from dataclasses import dataclass
+        >>> @dataclass(frozen=True)
+        ... class Choice:
+        ...     steps: int = 40
+        ...     kappa: float | None = late(None)
+        >>> told_fields(Choice()), told_fields(Choice(kappa=1.0))
+        ({'steps': 40}, {'steps': 40, 'kappa': 1.0})
+    """
+    untouched = {f.name for f in fields(value) if f.metadata.get("late", False) and getattr(value, f.name) == f.default}
+    return {name: part for name, part in asdict(value).items() if name not in untouched}

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from torch import Tensor
 
+from medaegis._late import told_fields
+
 if TYPE_CHECKING:
     from medaegis.experiment._context import Context
 
@@ -84,9 +86,7 @@ def _plain(value: Any) -> Any:
     if isinstance(value, tuple):
         return [_plain(item) for item in value]
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        late = [f for f in dataclasses.fields(value) if f.metadata.get("late", False)]
-        untouched = {f.name for f in late if getattr(value, f.name) == f.default}
-        return {name: part for name, part in dataclasses.asdict(value).items() if name not in untouched}
+        return told_fields(value)
     return value
 
 
