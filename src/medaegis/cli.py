@@ -79,8 +79,14 @@ _network_options = _all_of(
 )
 _image_options = _all_of(
     click.option("--size", help="Height and width of the images. Default: 256."),
-    click.option("--channels", type=int, help="3 or 1. Default: 3."),
-    click.option("--source", help="Layout of the folder: kermany, aptos, graded, folder, npz. Default: recognised."),
+    click.option("--channels", type=int, help="3 or 1. Default: 3, or 1 of volumes."),
+    click.option("--depth", help="Read volumes, as so many slices (attack only)."),
+    click.option(
+        "--window", metavar="CENTRE,WIDTH", help="Of DICOM and NIfTI files, as in 40,80. Default: the file's."
+    ),
+    click.option(
+        "--source", help="Layout of the folder: volumes, kermany, aptos, graded, folder, npz. Default: recognised."
+    ),
     click.option("--labels", help="binary or grades, for aptos and graded. Default: binary."),
     click.option("--limit", help="Most images a class."),
 )

@@ -116,7 +116,7 @@ def test_a_limit_does_not_make_missing_images_weigh_more(tmp_path, make, skips) 
 def test_a_class_without_images(tmp_path, make) -> None:
     make.two_classes(tmp_path)
     (tmp_path / "c").mkdir()
-    (tmp_path / "c/scan.dcm").write_bytes(b"")
+    (tmp_path / "c/scan.mha").write_bytes(b"")
     with pytest.raises(DataError, match=r"at least 3 usable images .* a: 20, b: 20, c: 0"):
         load_dataset(tmp_path)
 

@@ -97,7 +97,7 @@ def test_the_file_is_the_fingerprint(tmp_path) -> None:
     ("changes", "match"),
     [
         ({"train_images": gray(8).astype(np.float32)}, "uint8 or uint16"),
-        ({"train_images": np.zeros((8, 20, 20, 20), np.uint8)}, "3-D volumes are not read yet"),
+        ({"train_images": np.zeros((8, 20, 20, 20), np.uint8)}, "For volumes"),
         ({"train_images": gray(8, size=12)}, "one shape and type"),
         ({"train_labels": np.zeros((8, 14), np.uint8)}, "Several labels"),
         ({"train_labels": labels(7)}, "one for each of 8"),
@@ -146,6 +146,13 @@ def test_cifar_subset(real_data) -> None:
 
 
 @pytest.mark.real_data
-def test_volumes_say_that_they_are_not_read(real_data) -> None:
-    with pytest.raises(DataError, match="3-D volumes"):
+def test_volumes_of_the_real_file(real_data) -> None:
+    with pytest.raises(DataError, match="For volumes, say how many slices"):
         load_dataset(real_data / "adrenal3d", size=64)
+    data = load_dataset(real_data / "adrenal3d", size=64, resize=64, depth=64, limit=40)
+    assert data.images.shape == (80, 1, 64, 64, 64)
+    place = data.names.index(next(name for name in data.names if name.startswith("train/")))
+    with np.load(real_data / "adrenal3d" / "adrenalmnist3d_64.npz") as stored:
+        number = int(data.names[place].split("/")[1])
+        assert np.array_equal(data.images[place, 0], stored["train_images"][number])
+        assert data.labels[place] == stored["train_labels"][number, 0]

@@ -249,6 +249,15 @@ def test_unreadable_folder(tmp_path, monkeypatch) -> None:
 
 
 def test_names_of_sources_are_taken(tmp_path) -> None:
-    assert source_names() == ("aptos", "kermany", "graded", "folder", "npz", "phantom-fundus", "phantom-chest")
+    assert source_names() == (
+        "volumes",
+        "aptos",
+        "kermany",
+        "graded",
+        "folder",
+        "npz",
+        "phantom-fundus",
+        "phantom-chest",
+    )
     with pytest.raises(InputError, match="source"):
         list_cases(tmp_path, source="kermani")

@@ -20,32 +20,36 @@ IMAGE_FORMATS = {
     ".bmp": "BMP",
     ".gif": "GIF",
     ".webp": "WEBP",
+    ".dcm": "DICOM",
+    ".dicom": "DICOM",
 }
 JUNK_FOLDERS = frozenset({"__macosx", "@eadir", "$recycle.bin", "system volume information"})
 SUBSETS = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
 
 
 class Case(NamedTuple):
-    """One listed image file, not opened yet.
+    """One listed image file or volume, not decoded yet.
 
     Attributes:
-        path: where it lies.
+        path: where it lies; of a DICOM series, its folder.
         label: position in the listing's `class_names`.
         group: the patient; "" where it is unknown.
         official: the publisher's subset: "train", "val", "test" or "".
+        slices: the files of a DICOM series; empty for a single file.
     """
 
     path: Path
     label: int
     group: str = ""
     official: str = ""
+    slices: tuple[Path, ...] = ()
 
 
 class Listing(NamedTuple):
     """All cases of a source, without any image opened.
 
     Attributes:
-        cases: the image files.
+        cases: the image files or volumes.
         class_names: one name a class.
         skipped: cases that are missing on disk.
         tables: further files that the labels come from, such as train.csv; part of the data's fingerprint.
@@ -59,7 +63,7 @@ class Listing(NamedTuple):
     @property
     def files(self) -> tuple[Path, ...]:
         """Every file that the labelled data depends on: what to hand to `fingerprint`."""
-        return tuple(case.path for case in self.cases) + self.tables
+        return tuple(file for case in self.cases for file in case.slices or (case.path,)) + self.tables
 
 
 def relative_name(path: Path, root: Path) -> str:
@@ -102,24 +106,59 @@ def is_image_name(name: str) -> bool:
 
 
 def images_in(folder: Path) -> list[Path]:
-    """The image files directly in a folder, by extension, sorted; a dangling link counts (decoding reports it)."""
-    return [folder / e.name for e in entries(folder) if is_image_name(e.name) and not is_folder(e)]
+    """The image files directly in a folder, sorted: by extension, or without one but with DICOM's mark.
+
+    A dangling link counts (decoding reports it).
+    """
+    return [folder / entry.name for entry in entries(folder) if _is_image(entry)]
+
+
+def dicoms_in(folder: Path) -> list[Path]:
+    """The DICOM files directly in a folder, sorted: by extension, or without one but with DICOM's mark."""
+    return [path for path in images_in(folder) if IMAGE_FORMATS.get(path.suffix.lower(), "DICOM") == "DICOM"]
 
 
 def images_below(folder: Path) -> Iterator[Path]:
     """The image files in a folder and below it, sorted; each real folder once, so that link loops end."""
-    return _walk(folder, set())
+    return (parent / entry.name for parent, entry in _walk(folder, set()) if not is_folder(entry) and _is_image(entry))
 
 
-def _walk(folder: Path, seen: set[tuple[int, int]]) -> Iterator[Path]:
+def folders_below(folder: Path) -> Iterator[Path]:
+    """A folder and all below it, sorted; each real folder once."""
+    yield folder
+    yield from (parent / entry.name for parent, entry in _walk(folder, set()) if is_folder(entry))
+
+
+def _is_image(entry: os.DirEntry[str]) -> bool:
+    return not is_folder(entry) and (is_image_name(entry.name) or has_dicom_mark(entry))
+
+
+def has_dicom_mark(entry: os.DirEntry[str]) -> bool:
+    """Whether a file without a telling extension is DICOM by its content.
+
+    Scanners name files `IM000001`, or by a UID such as `1.2.840.5.17`; other extensions are not opened.
+    `DICOMDIR` is an index of files.
+    """
+    suffix = os.path.splitext(entry.name)[1]
+    if (suffix and not suffix[1:].isdigit()) or entry.name.upper() == "DICOMDIR":
+        return False
+    try:
+        if not entry.is_file():
+            return False
+        with open(entry.path, "rb") as file:
+            return file.read(132)[128:] == b"DICM"
+    except OSError:
+        return False
+
+
+def _walk(folder: Path, seen: set[tuple[int, int]]) -> Iterator[tuple[Path, os.DirEntry[str]]]:
+    """Each entry with its folder; a folder's own entries follow it."""
     listed = entries(folder)
     here = folder.stat()
     if (here.st_dev, here.st_ino) in seen:
         return
     seen.add((here.st_dev, here.st_ino))
     for entry in listed:
-        path = folder / entry.name
+        yield folder, entry
         if is_folder(entry):
-            yield from _walk(path, seen)
-        elif is_image_name(entry.name):
-            yield path
+            yield from _walk(folder / entry.name, seen)

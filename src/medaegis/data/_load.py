@@ -1,4 +1,4 @@
-"""A folder of images to one `Dataset`: list, decode on a few threads, report what could not be used."""
+"""A folder of images or volumes to one `Dataset`: list, decode on a few threads, report what could not be used."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from medaegis.data._geometry import Frame, make_frame
 from medaegis.data._listing import Case, Listing, relative_name
 from medaegis.data._source_npz import npz_dataset
 from medaegis.data._source_phantom import PHANTOM_CLASSES, phantom_dataset
-from medaegis.data._sources import LabelKind, check_root, detect_source, list_cases
+from medaegis.data._sources import OF_VOLUMES, LabelKind, check_root, detect_source, list_cases
 from medaegis.data._warnings import DataWarning
 from medaegis.data._workers import worker_count
 
@@ -47,7 +47,9 @@ def load_dataset(
     source: str | None = None,
     size: int = 256,
     resize: int | None = None,
-    channels: int = 3,
+    channels: int | None = None,
+    depth: int | None = None,
+    window: str | None = None,
     labels: LabelKind = "binary",
     on_bad: OnBad = "skip",
     limit: int | None = None,
@@ -55,17 +57,22 @@ def load_dataset(
     seed: int = 0,
     progress: bool = False,
 ) -> Dataset:
-    """Read a folder of labelled images into memory.
+    """Read a folder of labelled images, or of labelled volumes, into memory.
 
     Each image is turned upright, its short side resized to `resize`, and its centre cropped; never padded or
-    stretched, because the aspect ratio alone can give the class away.
+    stretched, because the aspect ratio alone can give the class away. With `depth`, volumes are read: slices run from
+    the feet to the head and go the same way; their number becomes `depth`, whatever their distance.
 
     Args:
         root: the data's folder; None for phantoms.
         source: one of `source_names`; guessed from the layout by default.
         size: height and width that come out, in pixels.
         resize: short side before the crop, in pixels; size * 280 / 256 by default, as in the papers.
-        channels: 1 or 3.
+        channels: 1 or 3; by default 3 of images and 1 of volumes.
+        depth: number of slices of a volume; None reads images.
+        window: "centre,width" of DICOM and NIfTI files, as in "40,80" for a brain in Hounsfield units. By default an
+            image gets what its file says, and a volume "40,400" in Hounsfield units, else its own percentiles 0.5 and
+            99.5.
         labels: "binary" or "grades"; only sources with grades (`aptos`, `graded`) know grades.
         on_bad: "skip" leaves unusable files out (listed in `skipped`, with one warning); "error" stops at the first.
         limit: at most so many cases of a class, chosen by a hash of the name, so that a smaller limit gives a subset.
@@ -74,7 +81,8 @@ def load_dataset(
         progress: show a bar.
 
     Returns:
-        The cases sorted by name; uint16 if any file has 16 bits (8-bit files are then multiplied by 257), else uint8.
+        The cases sorted by name; uint16 if any file has more than 8 bits (8-bit files are then multiplied by 257), else
+        uint8. Volumes are (n, channels, depth, size, size), uint16 from DICOM and NIfTI files.
 
     Raises:
         InputError: an argument breaks its rule.
@@ -82,7 +90,8 @@ def load_dataset(
             fewer than three images.
 
     Warns:
-        DataWarning: files were skipped, or 8-bit and 16-bit files are mixed.
+        DataWarning: files were skipped, 8-bit and 16-bit files are mixed, only some volumes are in Hounsfield units, or
+            all DICOM files name the same patient.
 
     Example:
         >>> import tempfile
@@ -98,12 +107,14 @@ def load_dataset(
     require(on_bad in ("skip", "error"), "on_bad", "load_dataset", '"skip" or "error"', on_bad)
     rule = f"an int >= {MIN_PER_CLASS} or None"
     require(limit is None or limit >= MIN_PER_CLASS, "limit", "load_dataset", rule, limit)
-    frame = make_frame(size, resize, channels, "load_dataset")
+    frame = make_frame(size, resize, channels, "load_dataset", depth=depth, window=window)
     if source in PHANTOM_CLASSES:
         require(root is None, "root", "load_dataset", "None for a phantom, which reads no files", root)
-        return phantom_dataset(source, n, size=size, channels=channels, seed=seed)
+        require(depth is None, "depth", "load_dataset", f"None for {source}, which draws images", depth)
+        return phantom_dataset(source, n, size=size, channels=frame.channels, seed=seed)
     folder = check_root(root)
-    name = source or detect_source(folder)
+    name = source or detect_source(folder, volumes=depth is not None)
+    check_kind(name, frame)
     listing = list_cases(folder, source=name, labels=labels)
     if name == "npz":
         whole = npz_dataset(folder, frame, limit=limit)
@@ -113,6 +124,17 @@ def load_dataset(
     chosen = listing.cases if limit is None else _limited(listing.cases, folder, limit)
     reads, pixels = _decode_all(chosen, folder, frame, stop=on_bad == "error", progress=progress)
     return _assemble(folder, listing, reads, pixels, on_bad)
+
+
+def check_kind(name: str, frame: Frame) -> None:
+    """Volumes need a depth, and images have none."""
+    fix = "Say how many slices are wanted, as in depth=30."
+    require(name != "volumes" or frame.depth is not None, "depth", "load_dataset", "an int for volumes", None, fix)
+    fix = "Volumes are the sources `volumes` and `npz`."
+    only = f"None for the source `{name}`, which reads images"
+    require(name in OF_VOLUMES or frame.depth is None, "depth", "load_dataset", only, frame.depth, fix)
+    plain = name != "npz" or frame.window is None
+    require(plain, "window", "load_dataset", "None for `npz`, whose values are taken as they are", frame.window)
 
 
 def _check_counts(folder: Path, classes: Sequence[str], labels: Sequence[int], skipped: Sequence[Skipped]) -> None:

@@ -56,7 +56,7 @@ def list_graded(root: Path, *, binary: bool) -> Listing:
 
 def looks_like_folder(root: Path) -> bool:
     """Whether there are at least two class folders and no image lies beside them."""
-    return len(_class_folders(root)) >= 2 and not images_in(root)
+    return len(class_folders(root)) >= 2 and not images_in(root)
 
 
 def list_folder(root: Path) -> Listing:
@@ -65,7 +65,7 @@ def list_folder(root: Path) -> Listing:
     Raises:
         DataError: fewer than two class folders.
     """
-    found = _class_folders(root)
+    found = class_folders(root)
     if len(found) < 2:
         raise DataError(
             f"{root} must hold a folder for each of at least two classes, got {sorted(found) or 'no folder'}. "
@@ -81,7 +81,7 @@ def list_folder(root: Path) -> Listing:
     return Listing(cases, names)
 
 
-def _class_folders(root: Path) -> dict[str, list[tuple[Path, str]]]:
+def class_folders(root: Path) -> dict[str, list[tuple[Path, str]]]:
     """By class name, its folders with their official subset."""
     top = subfolders(root)
     by_subset = bool(top) and all(name.lower() in SUBSETS for name in top)

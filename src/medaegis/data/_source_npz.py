@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import zipfile
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from medaegis._errors import DataError
 from medaegis.data._dataset import Dataset, Note, Pixels
 from medaegis.data._duplicates import merge_groups
-from medaegis.data._geometry import Frame, fit
+from medaegis.data._geometry import Frame, fit, fit_volume
 from medaegis.data._listing import SUBSETS, Listing, entries, is_folder
 
 _LUMA = np.array([0.299, 0.587, 0.114])
@@ -25,7 +25,7 @@ _KEYS = tuple((f"{part}_images", f"{part}_labels", part) for part in _PARTS) + t
 
 
 class _Part(NamedTuple):
-    """One subset: images (n, h, w) or (n, h, w, c), labels (n,), and its name."""
+    """One subset: images (n, h, w) or (n, h, w, c), or volumes (n, d, h, w); labels (n,), and its name."""
 
     images: Pixels
     labels: NDArray[np.int64]
@@ -58,9 +58,10 @@ def npz_dataset(root: Path, frame: Frame, *, limit: int | None = None) -> Datase
     """Read the one .npz file of a folder, without unpickling anything.
 
     It holds `train_images` and `train_labels` (and the same with `val_` and `test_`) as MedMNIST has them, or
-    `x_train` and `y_train`; images (n, h, w) or (n, h, w, c) of 8 or 16 bits, c 1 or 3, and one label each. The names
-    of the classes are taken from `class_names`, where there is such an array. Each image goes the way of an image
-    file: short side resized, centre cropped. Equal images count as one patient.
+    `x_train` and `y_train`; images (n, h, w) or (n, h, w, c) of 8 or 16 bits, c 1 or 3, and one label each. With a
+    depth in the frame, volumes (n, d, h, w) or (n, d, h, w, 1), whose voxels are taken as cubes. The names of the
+    classes are taken from `class_names`, where there is such an array. Each image goes the way of an image file: short
+    side resized, centre cropped; of volumes see `fit_volume`. Equal images count as one patient.
 
     Args:
         root: the folder.
@@ -72,16 +73,17 @@ def npz_dataset(root: Path, frame: Frame, *, limit: int | None = None) -> Datase
     """
     file = _the_file(root)
     arrays = _arrays(file)
-    parts = _parts(file, arrays)
+    parts = _parts(file, arrays, volumes=frame.depth is not None)
     classes = _class_names(file, arrays, [part.labels for part in parts])
     names, labels = _names(parts), np.concatenate([part.labels for part in parts])
     chosen = _limited(names, labels, limit)
     raw = [image for part in parts for image in part.images]
+    framed = _framed if frame.depth is None else _framed_volume
     kept = [names[i] for i in chosen]
     merged = merge_groups(kept, [hashlib.blake2b(raw[i].tobytes()).digest() for i in chosen])
     notes = [Note(kept[i], f"same content as {kept[j]}: taken as one patient") for i, j in merged.first.items()]
     return Dataset(
-        np.stack([_framed(raw[i], frame) for i in chosen]),
+        _filled((framed(raw[i], frame) for i in chosen), len(chosen)),
         labels[chosen],
         classes,
         tuple(kept),
@@ -107,10 +109,14 @@ def _arrays(file: Path, only: Collection[str] | None = None) -> dict[str, NDArra
         raise DataError(f"{file} must be a whole .npz file of plain arrays, got: {error}. Download it again.") from None
 
 
-def _parts(file: Path, arrays: Mapping[str, NDArray[Any]]) -> list[_Part]:
+def _parts(file: Path, arrays: Mapping[str, NDArray[Any]], *, volumes: bool) -> list[_Part]:
     """The subsets, sorted by name."""
     found = [
-        _Part(_checked_images(file, x, arrays[x]), _checked_labels(file, y, arrays[y], len(arrays[x])), SUBSETS[part])
+        _Part(
+            (_checked_volumes if volumes else _checked_images)(file, x, arrays[x]),
+            _checked_labels(file, y, arrays[y], len(arrays[x])),
+            SUBSETS[part],
+        )
         for x, y, part in _KEYS
         if x in arrays and y in arrays
     ]
@@ -128,10 +134,21 @@ def _checked_images(file: Path, name: str, images: NDArray[Any]) -> Pixels:
     flat = images.ndim == 3 or (images.ndim == 4 and images.shape[3] in (1, 3))
     if images.dtype in (np.dtype(np.uint8), np.dtype(np.uint16)) and flat:
         return images
-    volumes = " 3-D volumes are not read yet." if images.ndim >= 4 and not flat else ""
+    volumes = " For volumes, say how many slices are wanted: depth=…" if images.ndim >= 4 and not flat else ""
     raise DataError(
         f"`{name}` in {file} must be uint8 or uint16 of shape (n, h, w), (n, h, w, 1) or (n, h, w, 3), "
         f"got {images.dtype} of shape {images.shape}.{volumes}"
+    )
+
+
+def _checked_volumes(file: Path, name: str, images: NDArray[Any]) -> Pixels:
+    """Volumes (n, d, h, w)."""
+    whole = images[..., 0] if images.ndim == 5 and images.shape[4] == 1 else images
+    if images.dtype in (np.dtype(np.uint8), np.dtype(np.uint16)) and whole.ndim == 4 and min(whole.shape[1:]) > 0:
+        return whole
+    raise DataError(
+        f"`{name}` in {file} must be uint8 or uint16 volumes of shape (n, d, h, w), got {images.dtype} of shape "
+        f"{images.shape}. For images, leave `depth` out."
     )
 
 
@@ -179,3 +196,21 @@ def _framed(image: Pixels, frame: Frame) -> Pixels:
         planes = np.rint(np.tensordot(_LUMA, planes, axes=1)).astype(image.dtype)[None]
     whole = fit(np.ascontiguousarray(planes), frame)
     return np.broadcast_to(whole, (frame.channels, *whole.shape[1:]))
+
+
+def _framed_volume(image: Pixels, frame: Frame) -> Pixels:
+    """One stored volume, (d, h, w), as (channels, depth, size, size)."""
+    assert frame.depth is not None
+    whole = fit_volume(image.astype(np.float32), frame.depth, frame)
+    full = np.iinfo(image.dtype).max
+    return np.broadcast_to(np.clip(np.rint(whole), 0, full).astype(image.dtype), (frame.channels, *whole.shape))
+
+
+def _filled(images: Iterator[Pixels], n: int) -> Pixels:
+    """As `np.stack`, without holding everything twice."""
+    first = next(images)
+    whole: Pixels = np.empty((n, *first.shape), first.dtype)
+    whole[0] = first
+    for i, image in enumerate(images, start=1):
+        whole[i] = image
+    return whole

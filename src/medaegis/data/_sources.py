@@ -13,12 +13,14 @@ from medaegis.data._source_folders import list_folder, list_graded, looks_like_f
 from medaegis.data._source_kermany import list_kermany, looks_like_kermany
 from medaegis.data._source_npz import list_npz, looks_like_npz
 from medaegis.data._source_phantom import PHANTOM_CLASSES
+from medaegis.data._source_volumes import list_volumes, looks_like_volumes
 
 LabelKind: TypeAlias = Literal["binary", "grades"]
 
 
 # In the order in which they are tried: the most particular layout first.
 _LOOKS_LIKE: dict[str, Callable[[Path], bool]] = {
+    "volumes": looks_like_volumes,
     "aptos": looks_like_aptos,
     "kermany": looks_like_kermany,
     "graded": looks_like_graded,
@@ -26,7 +28,8 @@ _LOOKS_LIKE: dict[str, Callable[[Path], bool]] = {
     "npz": looks_like_npz,
 }
 _GRADED = {"aptos": list_aptos, "graded": list_graded}
-_PLAIN = {"kermany": list_kermany, "folder": list_folder, "npz": list_npz}
+_PLAIN = {"kermany": list_kermany, "folder": list_folder, "npz": list_npz, "volumes": list_volumes}
+OF_VOLUMES = ("volumes", "npz")  # sources that can hold volumes
 
 
 def source_names() -> tuple[str, ...]:
@@ -34,18 +37,24 @@ def source_names() -> tuple[str, ...]:
 
     Example:
         >>> source_names()
-        ('aptos', 'kermany', 'graded', 'folder', 'npz', 'phantom-fundus', 'phantom-chest')
+        ('volumes', 'aptos', 'kermany', 'graded', 'folder', 'npz', 'phantom-fundus', 'phantom-chest')
     """
     return (*_LOOKS_LIKE, *PHANTOM_CLASSES)
 
 
-def detect_source(root: str | Path) -> str:
+def detect_source(root: str | Path, *, volumes: bool = False) -> str:
     """Guess from the layout which source a folder is: the first of `source_names` whose layout fits.
+
+    Args:
+        root: the folder.
+        volumes: it is to be read as volumes: class folders then hold volumes, whatever their names are.
 
     Raises:
         DataError: `root` is no readable folder, or no layout fits.
     """
     folder = check_root(root)
+    if volumes:
+        return "npz" if looks_like_npz(folder) else "volumes"
     for name, fits in _LOOKS_LIKE.items():
         if fits(folder):
             return name

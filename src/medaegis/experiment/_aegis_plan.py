@@ -12,7 +12,6 @@ from torch import nn
 
 from medaegis._errors import InputError
 from medaegis.attack import parse_fraction
-from medaegis.data._geometry import make_frame
 from medaegis.defend import Aegis, ShieldSettings, TapPlan, cushion_from_json, tap_plan
 from medaegis.experiment._context import Context
 from medaegis.experiment._facts import data_facts
@@ -21,6 +20,7 @@ from medaegis.experiment._network_settings import Budget, Names
 from medaegis.experiment._own_settings import OwnSettings, clean_pass
 from medaegis.experiment._stage import Result, Stage, unkeyed
 from medaegis.experiment._stages_own import CleanPass
+from medaegis.experiment._volume_settings import refuse_volumes
 
 
 class AegisSettings(OwnSettings):
@@ -128,7 +128,7 @@ class AegisPlan:
         sizes = {part: sum(counts.values()) for part, counts in guard.facts.counts.items()}
         about: dict[str, Any] = {
             "model": {"name": clean.model, "weights": settings.weights, "seed": clean.seed},
-            "images": make_frame(clean.images.size, None, clean.images.channels, "aegis")._asdict(),
+            "images": clean.images.frame._asdict(),
             "data": data_facts(clean.images, data, {"given": len(data), **sizes}),
             "settings": settings.model_dump(mode="json"),
         }
@@ -148,15 +148,16 @@ def aegis_plan(settings: AegisSettings) -> AegisPlan:
         ('stages.0.relu#2', 'stages.1.relu#2', 'stages.3.relu#2')
     """
     cushion, training = named_cushion(settings.cushion, "aegis fit"), settings.shield_settings()
+    refuse_volumes(settings.depth, "aegis fit")
     clean, network = clean_pass(settings)
-    taps = _taps(network, settings)
+    taps = _taps(network, settings, clean.images.channels)
     told = json.dumps(None if cushion is None else cushion.to_json())
     stage = FittedAegis(clean, told, training, settings.layers or (), settings.seed, tnr=settings.tnr)
     return AegisPlan(settings, stage, taps)
 
 
-def _taps(network: nn.Module, settings: AegisSettings) -> TapPlan:
-    shape = (1, settings.channels, settings.size, settings.size)
+def _taps(network: nn.Module, settings: AegisSettings, channels: int) -> TapPlan:
+    shape = (1, channels, settings.size, settings.size)
     try:
         return tap_plan(network, torch.full(shape, 0.5), layers=settings.layers)
     except RuntimeError as error:

@@ -151,7 +151,7 @@ def _target(settings: AttackSettings) -> str:
     if settings.data in PHANTOM_CLASSES:
         classes = PHANTOM_CLASSES[settings.data]
     else:
-        name = settings.source or detect_source(settings.data)
+        name = settings.source or detect_source(settings.data, volumes=settings.depth is not None)
         classes = list_cases(settings.data, source=name, labels=settings.labels).class_names
     if settings.target in classes:
         return str(classes.index(settings.target))

@@ -99,8 +99,7 @@ def write_detectors(out: Path, fitted: Fitted, images: Images, about: dict[str, 
                 "learned_from_attack": fitted.learned[label],
             }
         )
-    frame = make_frame(images.size, None, images.channels, "detect")
-    facts = {"format": FORMAT, **about, "images": frame._asdict(), "detectors": entries, **fitted.facts}
+    facts = {"format": FORMAT, **about, "images": images.frame._asdict(), "detectors": entries, **fitted.facts}
     write_text(out / INDEX, json.dumps(facts, indent=1))
     return facts
 
@@ -150,8 +149,8 @@ def load_detectors(folder: str | Path) -> DetectorSet:
     return DetectorSet(root, detectors, facts, frame)
 
 
-def _frame(images: dict[str, int]) -> Frame:
-    return make_frame(images["size"], images["resize"], images["channels"], "detect")
+def _frame(images: dict[str, Any]) -> Frame:
+    return make_frame(images["size"], images["resize"], images["channels"], "detect", window=images.get("window"))
 
 
 def _read_index(root: Path) -> dict[str, Any]:

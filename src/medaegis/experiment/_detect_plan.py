@@ -35,6 +35,7 @@ from medaegis.experiment._stages_own_detect import (
     PartFeatures,
     check_enough,
 )
+from medaegis.experiment._volume_settings import refuse_volumes
 from medaegis.models import PENULTIMATE, Taps, network_hash
 
 DEFAULT = ("KD", "MAHA", "LID")
@@ -224,6 +225,7 @@ def detect_plan(settings: DetectSettings) -> DetectPlan:
     choices = _choices(settings.detectors, own)
     others = {name: value for name, value in settings.options.items() if name not in own}
     attack = _attack(settings, choices, others)
+    refuse_volumes(settings.depth, "detect fit")
     clean, network = clean_pass(settings)
     for choice in choices:
         _check_readable(choice, network)

@@ -11,6 +11,7 @@ from medaegis.attack import check_eps, parse_fraction
 from medaegis.experiment._recipe import Settings
 from medaegis.experiment._stages_data import PHANTOM, SplitCases, images_stage
 from medaegis.experiment._stages_model import Classifier, file_hash
+from medaegis.experiment._volume_settings import WindowText
 from medaegis.models import TrainSettings, build_model, find_weights, network_hash
 
 
@@ -47,9 +48,11 @@ class NetworkSettings(Settings):
         128
     """
 
-    data: str | None = Field(None, description="folder of images")
+    data: str | None = Field(None, description="folder of images or volumes")
     source: str | None = Field(None, description="layout of the folder, or a phantom; recognised by default")
     size: int = Field(128, ge=16, description="height and width in pixels")
+    depth: int | None = Field(None, ge=1, description="slices of a volume; none reads images")
+    window: WindowText | None = Field(None, description="centre,width of DICOM and NIfTI files, as in 40,80")
     limit: int | None = Field(None, ge=3, description="most cases a class")
     cases: int = Field(400, ge=20, description="number of phantoms")
     split: Literal["patient", "image"] = Field("patient", description="image reproduces the papers")
@@ -77,7 +80,14 @@ def classifier_stage(settings: NetworkSettings) -> Classifier:
     fix = "Give the folder with --data DIR, or a phantom with --set source=phantom-chest."
     require(settings.data is not None or phantom, "data", "recipe", "a folder of images", settings.data, fix)
     images = images_stage(
-        settings.source, settings.data, size=settings.size, limit=settings.limit, n=settings.cases, seed=settings.seed
+        settings.source,
+        settings.data,
+        size=settings.size,
+        limit=settings.limit,
+        n=settings.cases,
+        seed=settings.seed,
+        depth=settings.depth,
+        window=settings.window,
     )
     return classifier_on(settings, SplitCases(images, by=settings.split, seed=settings.seed))
 

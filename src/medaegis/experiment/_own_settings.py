@@ -12,23 +12,26 @@ from medaegis.experiment._recipe import Settings
 from medaegis.experiment._stages_data import images_stage
 from medaegis.experiment._stages_model import file_hash
 from medaegis.experiment._stages_own import CleanPass
+from medaegis.experiment._volume_settings import WindowText
 from medaegis.models import build_model, network_hash
 
 PHANTOMS = 200  # a class, where no limit is given
 
 
 class OwnSettings(Settings):
-    """A network, taken as it is, and images.
+    """A network, taken as it is, and images or volumes.
 
     Example:
         >>> OwnSettings(data="phantom-chest", model="small-resnet").size
         256
     """
 
-    data: str = Field(description="folder of images, or a phantom's name")
+    data: str = Field(description="folder of images or volumes, or a phantom's name")
     source: str | None = Field(None, description="layout of the folder; recognised by default")
     size: int = Field(256, ge=16, description="height and width in pixels")
-    channels: Literal[1, 3] = Field(3, description="of the images")
+    channels: Literal[1, 3] | None = Field(None, description="3 by default, 1 of volumes")
+    depth: int | None = Field(None, ge=1, description="slices of a volume; none reads images")
+    window: WindowText | None = Field(None, description="centre,width of DICOM and NIfTI files, as in 40,80")
     labels: Literal["binary", "grades"] = Field("binary", description="of sources with grades")
     limit: int | None = Field(None, ge=3, description="most images a class")
     model: str = Field(description="torchvision name, small-resnet or package.module:factory")
@@ -63,11 +66,11 @@ def clean_pass(settings: OwnSettings) -> tuple[CleanPass, nn.Module]:
         seed=settings.seed,
         labels=settings.labels,
         channels=settings.channels,
+        depth=settings.depth,
+        window=settings.window,
     )
     own = ":" in settings.model
-    built = build_model(
-        settings.model, classes=2, weights=settings.weights if own else None, channels=settings.channels
-    )
+    built = build_model(settings.model, classes=2, weights=settings.weights if own else None, channels=images.channels)
     clean = CleanPass(
         images,
         settings.model,

@@ -17,6 +17,7 @@ from medaegis.data import (
     Skipped,
     Split,
     check_no_leak,
+    detect_source,
     fingerprint,
     list_cases,
     load_dataset,
@@ -24,7 +25,9 @@ from medaegis.data import (
     split_from_json,
     split_to_json,
 )
-from medaegis.data._sources import LabelKind
+from medaegis.data._geometry import Frame, make_frame
+from medaegis.data._load import check_kind
+from medaegis.data._sources import LabelKind, check_root
 from medaegis.experiment._context import Context
 from medaegis.experiment._stage import Result, Stage, unkeyed
 
@@ -44,6 +47,8 @@ class Images(Stage):
         n: number of phantoms.
         seed: of the phantoms.
         channels: 1 or 3.
+        depth: number of slices of a volume, or None for images.
+        window: "centre,width" of DICOM and NIfTI files, or None for the default; see `medaegis.data.load_dataset`.
         root: the folder.
     """
 
@@ -55,6 +60,8 @@ class Images(Stage):
     n: int = 0
     seed: int = 0
     channels: int = 3
+    depth: int | None = None
+    window: str | None = None
     root: str = unkeyed("")
 
     def compute(self, context: Context) -> Result:
@@ -64,6 +71,8 @@ class Images(Stage):
             source=self.source,
             size=self.size,
             channels=self.channels,
+            depth=self.depth,
+            window=self.window,
             labels=self.labels,
             limit=self.limit,
             n=self.n or 400,
@@ -74,6 +83,11 @@ class Images(Stage):
             name: getattr(found, name) for name in ("class_names", "names", "groups", "official", "skipped", "notes")
         }
         return Result({"images": torch.from_numpy(found.images), "labels": torch.from_numpy(found.labels)}, info)
+
+    @property
+    def frame(self) -> Frame:
+        """The geometry and the window with which the files are read."""
+        return make_frame(self.size, None, self.channels, "images", depth=self.depth, window=self.window)
 
     def dataset(self, context: Context) -> Dataset:
         """The stored images as a `Dataset`."""
@@ -96,26 +110,41 @@ def images_stage(
     n: int = 0,
     seed: int = 0,
     labels: LabelKind = "binary",
-    channels: int = 3,
+    channels: int | None = None,
+    depth: int | None = None,
+    window: str | None = None,
 ) -> Images:
     """The `Images` stage of a folder, with its source recognised and its files hashed.
 
+    Args are those of `Images` and `medaegis.data.load_dataset`; a stage of images has the key that it had before there
+    were volumes.
+
     Raises:
+        InputError: depth or window breaks its rule, or does not go with the source.
         DataError: the folder cannot be used.
 
     Example:
         >>> images_stage("phantom-chest", None, size=64, n=8).content
         ''
     """
+    frame = make_frame(size, None, channels, "images_stage", depth=depth, window=window)
     if source is not None and source.startswith(PHANTOM):
-        return Images(source, "", size, n=n, seed=seed, channels=channels)
-    from medaegis.data import detect_source
-    from medaegis.data._sources import check_root
-
+        return Images(source, "", size, n=n, seed=seed, channels=frame.channels, depth=depth)
     folder = check_root(root)
-    name = source or detect_source(folder)
+    name = source or detect_source(folder, volumes=depth is not None)
+    check_kind(name, frame)
     content = fingerprint(list_cases(folder, source=name, labels=labels).files, folder)
-    return Images(name, content, size, labels=labels, limit=limit, channels=channels, root=str(folder))
+    return Images(
+        name,
+        content,
+        size,
+        labels=labels,
+        limit=limit,
+        channels=frame.channels,
+        depth=depth,
+        window=window,
+        root=str(folder),
+    )
 
 
 @dataclass(frozen=True)
