@@ -21,7 +21,7 @@ from medaegis.data._phantom_parts import Array, soft_step
 from medaegis.data._phantom_volume import Space, cloud, tube
 
 CAUSES = ("aneurysm", "arteriovenous malformation", "moyamoya disease", "hypertension")
-AGES = ((0.3, 0.9), (0.0, 0.7), (0.1, 0.75), (0.35, 1.0))  # of the patients of each cause, from 0 young to 1 old
+AGES = ((0.2, 0.9), (0.05, 0.85), (0.1, 0.85), (0.25, 1.0))  # of the patients of each cause, from 0 young to 1 old
 
 
 class Clot(NamedTuple):
@@ -84,7 +84,7 @@ def _scaled(axes: Point, factor: float, rng: Generator) -> Point:
 
 def _aneurysm(rng: Generator, side: float) -> Bleed:
     source = _at(side, _ARTERIES[int(rng.integers(4))], rng, 0.01)
-    flood = rng.uniform(0.15, 0.6) if rng.random() < 0.35 else 0.0
+    flood = rng.uniform(0.2, 0.8) if rng.random() < 0.45 else 0.0
     clots: tuple[Clot, ...] = ()
     if rng.random() < 0.25:  # a jet into the brain beside it
         x, y, z = source
@@ -97,9 +97,9 @@ def _malformation(rng: Generator, side: float) -> Bleed:
     angle, height = rng.uniform(-1.2, 1.35), rng.uniform(-0.06, 0.34)
     reach = rng.uniform(0.62, 0.8) * np.sqrt(max(0.2, 1 - (height / 0.55) ** 2))
     centre = (side * 0.55 * reach * np.cos(angle), 0.70 * reach * np.sin(angle), height)
-    clot = Clot(centre, _scaled((0.13, 0.15, 0.12), rng.uniform(0.7, 1.3), rng), 0.24, rng.uniform(0.02, 0.04))
+    clot = Clot(centre, _scaled((0.12, 0.14, 0.11), rng.uniform(0.6, 1.3), rng), 0.24, rng.uniform(0.02, 0.04))
     tangle = tuple(_vessel(rng, centre, clot.axes[0]) for _ in range(int(rng.integers(4, 8))))
-    flood = rng.uniform(0.2, 0.8) if rng.random() < 0.3 else 0.0
+    flood = rng.uniform(0.3, 0.9) if rng.random() < 0.45 else 0.0
     return _NONE._replace(clots=(clot,), flood=flood, tangle=tangle)
 
 
@@ -114,7 +114,7 @@ def _vessel(rng: Generator, centre: Point, reach: float) -> Array:
 
 def _moyamoya(rng: Generator, side: float) -> Bleed:
     wall = _at(side, _WALLS[int(rng.integers(3))], rng, 0.015)
-    clot = Clot(wall, _scaled((0.06, 0.07, 0.06), rng.uniform(0.6, 1.15), rng), 0.2, 0.015)
+    clot = Clot(wall, _scaled((0.06, 0.07, 0.06), rng.uniform(0.7, 1.6), rng), 0.2, 0.015)
     infarcts = tuple(
         Clot(
             (s * rng.uniform(0.22, 0.38), y + rng.normal(0, 0.04), rng.uniform(0.14, 0.32)),
@@ -126,7 +126,7 @@ def _moyamoya(rng: Generator, side: float) -> Bleed:
         for y in (-0.38, 0.36)
         if rng.random() < 0.5
     )
-    return _NONE._replace(clots=(clot,), flood=rng.uniform(0.55, 1.0), infarcts=infarcts)
+    return _NONE._replace(clots=(clot,), flood=rng.uniform(0.4, 1.0), infarcts=infarcts)
 
 
 def _hypertension(rng: Generator, side: float) -> Bleed:
@@ -135,7 +135,7 @@ def _hypertension(rng: Generator, side: float) -> Bleed:
     clot = Clot(
         _at(side, centre, rng, 0.015), _scaled(axes, rng.uniform(0.85, 1.5), rng), 0.13, rng.uniform(0.015, 0.045)
     )
-    flood = rng.uniform(0.15, 0.7) if rng.random() < (0.2, 0.6, 0.4, 0.3)[which] else 0.0
+    flood = rng.uniform(0.25, 0.9) if rng.random() < (0.35, 0.7, 0.5, 0.4)[which] else 0.0
     return _NONE._replace(clots=(clot,), flood=flood)
 
 

@@ -37,7 +37,7 @@ def source_names() -> tuple[str, ...]:
 
     Example:
         >>> source_names()
-        ('volumes', 'aptos', 'kermany', 'graded', 'folder', 'npz', 'phantom-fundus', 'phantom-chest')
+        ('volumes', 'aptos', 'kermany', 'graded', 'folder', 'npz', 'phantom-fundus', 'phantom-chest', 'phantom-brain')
     """
     return (*_LOOKS_LIKE, *PHANTOM_CLASSES)
 

@@ -23,6 +23,7 @@ from medaegis.experiment._seeds import SeedsSettings, seeds_plan
 from medaegis.experiment._stage import Result, Stage
 from medaegis.experiment._store import Store
 from medaegis.experiment._stress import Published, StressSettings, stress_plan
+from medaegis.experiment._vulnerability import VulnerabilitySettings, vulnerability_plan
 
 __all__ = [
     "AegisSettings",
@@ -53,6 +54,7 @@ __all__ = [
     "Stage",
     "Store",
     "StressSettings",
+    "VulnerabilitySettings",
     "aegis_plan",
     "attack_plan",
     "curve_plan",
@@ -75,4 +77,5 @@ __all__ = [
     "run_recipe",
     "seeds_plan",
     "stress_plan",
+    "vulnerability_plan",
 ]

@@ -91,7 +91,9 @@ def _finding(rows: Sequence[Row]) -> Finding:
             f"{number(half.value)}\u00a0% {interval(half)} of cases (n\u00a0=\u00a0{half.n}), with {half.attack}."
         )
     best = ", ".join(f"{r.eps}: {number(r.value)}\u00a0% ({r.attack})" for r in strongest)
-    title = f"{len(unique(r.attack for r in rows))} attacks against the budget ({', '.join(_about(rows[0]))})"
+    attacks = unique(r.attack for r in rows)
+    lead_in = attacks[0] if len(attacks) == 1 else f"{len(attacks)} attacks"
+    title = f"{lead_in} against the budget ({', '.join(_about(rows[0]))})"
     return Finding(title, lead, (f"The strongest attack at each budget is {best}.",))
 
 
