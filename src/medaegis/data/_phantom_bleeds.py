@@ -1,4 +1,4 @@
-"""Bleeding inside a made-up head, where each cause puts it: an aneurysm, a malformation, moyamoya disease, hypertension.
+"""Bleeding inside a made-up head, where each cause puts it: aneurysm, malformation, moyamoya disease, hypertension.
 
 The paper labels its volumes by cause, so the causes are the classes. Each has a place of its own, and each may break
 into the ventricles, so that no single sign tells them all apart:
@@ -94,12 +94,12 @@ def _aneurysm(rng: Generator, side: float) -> Bleed:
 
 
 def _malformation(rng: Generator, side: float) -> Bleed:
-    angle, height = rng.uniform(-1.2, 1.35), rng.uniform(-0.06, 0.34)
-    reach = rng.uniform(0.62, 0.8) * np.sqrt(max(0.2, 1 - (height / 0.55) ** 2))
+    angle, height = rng.uniform(-1.25, 1.35), rng.uniform(-0.02, 0.3)
+    reach = rng.uniform(0.74, 0.88) * np.sqrt(max(0.2, 1 - (height / 0.55) ** 2))
     centre = (side * 0.55 * reach * np.cos(angle), 0.70 * reach * np.sin(angle), height)
-    clot = Clot(centre, _scaled((0.12, 0.14, 0.11), rng.uniform(0.6, 1.3), rng), 0.24, rng.uniform(0.02, 0.04))
-    tangle = tuple(_vessel(rng, centre, clot.axes[0]) for _ in range(int(rng.integers(4, 8))))
-    flood = rng.uniform(0.3, 0.9) if rng.random() < 0.45 else 0.0
+    clot = Clot(centre, _scaled((0.14, 0.16, 0.13), rng.uniform(0.7, 1.3), rng), 0.24, rng.uniform(0.02, 0.04))
+    tangle = tuple(_vessel(rng, centre, clot.axes[0]) for _ in range(int(rng.integers(5, 10))))
+    flood = rng.uniform(0.2, 0.6) if rng.random() < 0.3 else 0.0
     return _NONE._replace(clots=(clot,), flood=flood, tangle=tangle)
 
 
@@ -135,7 +135,7 @@ def _hypertension(rng: Generator, side: float) -> Bleed:
     clot = Clot(
         _at(side, centre, rng, 0.015), _scaled(axes, rng.uniform(0.85, 1.5), rng), 0.13, rng.uniform(0.015, 0.045)
     )
-    flood = rng.uniform(0.25, 0.9) if rng.random() < (0.35, 0.7, 0.5, 0.4)[which] else 0.0
+    flood = rng.uniform(0.2, 0.7) if rng.random() < (0.25, 0.6, 0.4, 0.3)[which] else 0.0
     return _NONE._replace(clots=(clot,), flood=flood)
 
 
@@ -177,7 +177,7 @@ def _tangled(bleed: Bleed, space: Space) -> Array:
     """What wide vessels and the chalk at their ends add."""
     added = np.zeros(space.shape, np.float32)
     for i, path in enumerate(bleed.tangle):
-        width = np.linspace(0.022, 0.014, len(path))
+        width = np.linspace(0.026, 0.016, len(path))
         added = np.maximum(added, 24 * soft_step(tube(space, path, width), space.edge))
         if i < 2:
             added = np.maximum(added, 120 * soft_step(tube(space, path[-2:], np.full(2, 0.014)), space.edge))

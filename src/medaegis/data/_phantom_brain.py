@@ -35,11 +35,12 @@ class Volumes(NamedTuple):
 
 
 def brain_phantoms(n: int, *, size: int = 64, depth: int = 30, seed: int = 0) -> Volumes:
-    """Draw CT volumes of made-up heads that bled, by cause: aneurysm, arteriovenous malformation, moyamoya, hypertension.
+    """Draw CT volumes of made-up heads that bled, for one of four causes; see `CAUSES`.
 
     A head has skin, skull, face, brain with sulci, deep nuclei, ventricles and cisterns, chalk where it is harmless,
     and the patient's own shape, age and pose. The bleed lies where its cause puts it and presses the brain aside; blood
-    in the ventricles comes with every cause. A third of the patients have two volumes. Case i depends on `seed` and i only.
+    in the ventricles comes with every cause. A third of the patients have two volumes. Case i depends on `seed` and i
+    only.
 
     HFC-23's Brain set (1,486 volumes of one hospital) is private; this stands in for it with its four classes and the
     shape of its volumes, and carries none of its patients.

@@ -111,7 +111,7 @@ def place(points: Array, view: View) -> Array:
 
 
 @cache
-def spread(cells: int, size: int) -> Array:
+def splines(cells: int, size: int) -> Array:
     """Cubic B-splines (size, cells + 3), `cells` of them to the image's side."""
     centre = (np.arange(size, dtype=np.float32)[:, None] + 0.5) * (cells / size)
     away = np.abs(centre - np.arange(-1, cells + 2, dtype=np.float32)[None, :])
@@ -132,7 +132,7 @@ def smooth_field(rng: Generator, size: int, *cells: int) -> Array:
     """A random field (size, size), mean 0 and variance about 1, with each of `cells` bumps to a side, summed."""
     field = np.zeros((size, size), np.float32)
     for count in cells:
-        spread = spread(count, size)
+        spread = splines(count, size)
         field += spread @ rng.standard_normal((count + 3, count + 3), np.float32) @ spread.T
     return field / np.float32(0.48 * len(cells) ** 0.5)  # 0.48: the splines' share of the variance that a pixel keeps
 

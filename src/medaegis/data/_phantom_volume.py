@@ -1,7 +1,7 @@
 """What phantoms of volumes share: how a scan sees a head, random fields, and solids that voxels lie in or beside.
 
-Coordinates are (x, y, z), x to the right of the image, y downwards, z from the first slice to the last; x and y run from
--1 to 1 over a slice and z from -REACH to REACH over the stack, all in one unit, so that anatomy scales with the volume.
+Coordinates are (x, y, z), x to the right of the image, y downwards, z from the first slice to the last; x and y run
+from -1 to 1 over a slice and z from -REACH to REACH over the stack, all in one unit, so that anatomy scales.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.random import Generator
 
-from medaegis.data._phantom_parts import Array, spread
+from medaegis.data._phantom_parts import Array, splines
 
 REACH = 0.6  # half the stack's height, in half sides of a slice: 144 mm of slices that are 240 mm wide
 
@@ -71,7 +71,12 @@ def cloud(rng: Generator, shape: tuple[int, int, int], *cells: int) -> Array:
         tall = max(2, round(REACH * count))
         knots = rng.standard_normal((tall + 3, count + 3, count + 3), np.float32)
         field += np.einsum(
-            "zk,yl,xm,klm->zyx", spread(tall, depth), spread(count, height), spread(count, width), knots, optimize=True
+            "zk,yl,xm,klm->zyx",
+            splines(tall, depth),
+            splines(count, height),
+            splines(count, width),
+            knots,
+            optimize=True,
         )
     return field / np.float32(0.33 * len(cells) ** 0.5)  # 0.33: the splines' share of the variance that a voxel keeps
 
@@ -83,13 +88,13 @@ def warped(space: Space, rng: Generator, strength: float) -> Space:
 
 
 def pushed(space: Space, centre: tuple[float, float, float], radius: float) -> Space:
-    """The same voxels with the anatomy pressed aside by a mass of `radius` at `centre`: what was there is outside now."""
+    """The same voxels with the anatomy pressed aside by a mass of `radius` at `centre`."""
     away = [space.x - centre[0], space.y - centre[1], space.z - centre[2]]
     reach = np.sqrt(sum(np.square(part) for part in away)) + np.float32(1e-4)
     share = np.cbrt(np.clip(1 - (radius / reach) ** 3, 0, None)).astype(np.float32)
-    return space._replace(**{
-        name: (c + share * part).astype(np.float32) for name, c, part in zip("xyz", centre, away, strict=True)
-    })
+    return space._replace(
+        **{name: (c + share * part).astype(np.float32) for name, c, part in zip("xyz", centre, away, strict=True)}
+    )
 
 
 def ball(space: Space, centre: tuple[float, float, float], axes: tuple[float, float, float]) -> Array:

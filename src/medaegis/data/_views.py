@@ -42,10 +42,10 @@ def halved(volumes: Pixels) -> Pixels:
         array([4], dtype=uint8)
     """
     _check(volumes)
-    sides = [-(-side // 2) for side in volumes.shape[2:]]
-    found = np.empty((*volumes.shape[:2], *sides), volumes.dtype)
+    depth, height, width = (-(-side // 2) for side in volumes.shape[2:])
+    found = np.empty((*volumes.shape[:2], depth, height, width), volumes.dtype)
     for i, volume in enumerate(volumes):
-        pooled = adaptive_avg_pool3d(torch.from_numpy(volume.astype(np.float64)), sides)
+        pooled = adaptive_avg_pool3d(torch.from_numpy(volume.astype(np.float64)), (depth, height, width))
         found[i] = np.floor(pooled.numpy() + 0.5)
     return found
 

@@ -56,8 +56,12 @@ class NetworkSettings(Settings):
     limit: int | None = Field(None, ge=3, description="most cases a class")
     cases: int = Field(400, ge=20, description="number of phantoms")
     split: Literal["patient", "image"] = Field("patient", description="image reproduces the papers")
-    model: str = Field("resnet18", description="torchvision name, small-resnet, resnet18-3d, small-resnet-3d or package.module:factory")
-    weights: str | None = Field("auto", description="path, imagenet, kinetics, none, or auto: a known file, else imagenet")
+    model: str = Field(
+        "resnet18", description="torchvision name, small-resnet, resnet18-3d, small-resnet-3d or package.module:factory"
+    )
+    weights: str | None = Field(
+        "auto", description="path, imagenet, kinetics, none, or auto: a known file, else imagenet"
+    )
     epochs: int = Field(12, ge=0, description="most training epochs; 0 takes the model as it comes")
     train_batch: int = Field(64, ge=2, description="cases a training step")
     crop: int | None = Field(None, ge=16, description="side of the random patch that training sees; none: all of it")

@@ -245,7 +245,7 @@ def augment(x: Images, *, flip: bool, shift: float, generator: torch.Generator) 
     Args:
         x: images (n, c, *space).
         flip: mirror each left-right with probability 1/2.
-        shift: largest shift along each axis, as a share of the smallest side.
+        shift: largest shift along each axis, as a share of the image's length there.
         generator: of all draws, on the CPU.
 
     Example:
@@ -255,10 +255,10 @@ def augment(x: Images, *, flip: bool, shift: float, generator: torch.Generator) 
     if flip:
         mirrored = (torch.rand(len(x), generator=generator) < 0.5).to(x.device)
         x = torch.where(mirrored.reshape(-1, *(1,) * (x.dim() - 1)), x.flip(-1), x)
-    reach = int(shift * min(x.shape[2:]))
-    if reach == 0:
-        return x
     for axis in range(2, x.dim()):
+        reach = int(shift * x.shape[axis])
+        if reach == 0:
+            continue
         moves = torch.randint(-reach, reach + 1, (len(x),), generator=generator)
         place = (torch.arange(x.shape[axis]) + moves[:, None]).clamp_(0, x.shape[axis] - 1)
         shape = [len(x), *(x.shape[a] if a == axis else 1 for a in range(1, x.dim()))]
@@ -271,7 +271,7 @@ def patches(x: Images, side: int | None, *, generator: torch.Generator) -> Image
 
     Args:
         x: images (n, c, *space).
-        side: height and width of the patch; None, or one that is no smaller than the image, leaves that dimension whole.
+        side: height and width of the patch; None, or one that is no smaller than the image, leaves it whole.
         generator: of all draws, on the CPU.
 
     Returns:

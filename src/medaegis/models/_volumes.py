@@ -1,4 +1,4 @@
-"""Residual networks with 3-D kernels: torchvision's at full size, and a small one for phantoms, tests and plain CPUs."""
+"""Residual networks with 3-D kernels: ResNet-18 at full size, and a small one for phantoms, tests and plain CPUs."""
 
 from __future__ import annotations
 
@@ -39,7 +39,10 @@ class SmallResNet3d(nn.Module):
         self.bn1 = nn.BatchNorm3d(widths[0])
         self.relu = nn.ReLU(inplace=True)
         self.stages = nn.Sequential(
-            *(_block(a, b, 1 if i == 0 else 2) for i, (a, b) in enumerate(zip((widths[0], *widths), widths, strict=False)))
+            *(
+                _block(a, b, 1 if i == 0 else 2)
+                for i, (a, b) in enumerate(zip((widths[0], *widths), widths, strict=False))
+            )
         )
         self.pool = nn.AdaptiveAvgPool3d(1)
         self.fc = nn.Linear(widths[-1], classes)
@@ -62,7 +65,7 @@ def _convolution(inputs: int, outputs: int, _middle: int | None = None, stride: 
 
 
 def resnet18_3d(channels: int) -> nn.Module:
-    """torchvision's ResNet-18 whose kernels are 3-D (`r3d_18`), for this many channels, with its 400 classes.
+    """The ResNet-18 of torchvision whose kernels are 3-D (`r3d_18`), for this many channels, with its 400 classes.
 
     Its convolutions are exactly torch's own, which `accelerate` can fold BatchNorm into; names are torchvision's.
 

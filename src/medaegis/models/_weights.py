@@ -20,9 +20,9 @@ def find_weights(choice: str | None, model: str, data: str | Path | None = None)
     """What `build_model` should load.
 
     Args:
-        choice: a path, "imagenet", "kinetics", None or "none" for random initialisation, or "auto": the known file of this model
-            in the folder that the variable MEDAEGIS_WEIGHTS names, in `../shared/weights`, or in `weights` beside the
-            data's parent; where there is none, "imagenet" for a torchvision name and None for others.
+        choice: a path, "imagenet", "kinetics", None or "none" for random initialisation, or "auto": the known file of
+            this model in the folder that the variable MEDAEGIS_WEIGHTS names, in `../shared/weights`, or in `weights`
+            beside the data's parent; where there is none, "imagenet" for a torchvision name and None for others.
         model: the model's name.
         data: the data's folder.
 

@@ -110,8 +110,9 @@ def grid_text(curves: Curves) -> list[str]:
         ['Fooled, percent      1/256', 'BIM                   50.0']
     """
     grid = curves.grid
-    head = "Fooled, percent".ljust(16) + "".join(column.metric.rjust(10) for column in grid.columns)
-    return [head, *(line.name.ljust(16) + "".join(c.value.rjust(10) for c in line.cells) for line in grid.lines)]
+    wide = max(16, *(len(line.name) + 2 for line in grid.lines))
+    head = "Fooled, percent".ljust(wide) + "".join(column.metric.rjust(10) for column in grid.columns)
+    return [head, *(line.name.ljust(wide) + "".join(c.value.rjust(10) for c in line.cells) for line in grid.lines)]
 
 
 def _drawn(row: Row) -> bool:
