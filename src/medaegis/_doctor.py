@@ -41,6 +41,7 @@ def examine() -> Iterator[Finding]:
     cores, threads = usable_cores(), use_sensible_threads()
     yield Finding("threads", threads <= cores, f"torch uses {threads} threads on {cores} usable cores{_chosen()}")
     yield _precision()
+    yield _dicom()
     yield _data()
     yield _recipes()
     yield _self_test()
@@ -67,6 +68,15 @@ def _precision() -> Finding:
         convolutions = str(getattr(torch.backends.cudnn, "conv").fp32_precision)  # noqa: B009  # torch's stub lacks it
     good = convolutions == "ieee"
     return Finding("precision", good, f"attacks and training compute in {convolutions} float32 (TF32 would lose steps)")
+
+
+def _dicom() -> Finding:
+    from medaegis.data._dicom import readable_compressions
+
+    known = readable_compressions()
+    missing = "; ".join(name for name, good in known.items() if not good)
+    more = f"; not {missing} (these need python-gdcm or pylibjpeg)" if missing else ""
+    return Finding("dicom", True, f"uncompressed, {', '.join(name for name, good in known.items() if good)}{more}")
 
 
 def _data() -> Finding:

@@ -19,9 +19,10 @@ from PIL import Image, ImageFile, UnidentifiedImageError
 
 from medaegis._errors import DataError
 from medaegis.data._dataset import Pixels
-from medaegis.data._geometry import Frame, fit, make_frame, resized_shape
+from medaegis.data._dicom import is_dicom, read_picture
+from medaegis.data._geometry import Frame, fit, make_frame
 from medaegis.data._listing import IMAGE_FORMATS
-from medaegis.data._pixels import Raw, RefusedError, read_pixels
+from medaegis.data._pixels import Raw, RefusedError, check_size, read_pixels
 
 _ONE_AT_A_TIME = threading.Lock()
 _FORMATS = ("JPEG", "PNG", "TIFF", "BMP", "GIF", "WEBP")
@@ -31,7 +32,6 @@ _PILLOW_ERRORS = (
     RuntimeError, MemoryError, struct.error, zlib.error,
 )  # fmt: skip
 _FOREIGN = (
-    (128, b"DICM", "a DICOM file"),
     (0, b"version https://git-lfs", "a Git LFS pointer; run `git lfs pull`"),
     (0, b"<", "a web page or XML"),
     (0, b"PK\x03\x04", "a ZIP archive"),
@@ -39,46 +39,57 @@ _FOREIGN = (
 )
 
 
+IMAGE_RULE = "one whole image (JPEG, PNG, TIFF, BMP, GIF, WEBP or DICOM)"
+
+
 class BadImageError(DataError):
-    """One file cannot be used as an image.
+    """One file cannot be used as an image, or one file or folder as a volume.
 
     Attributes:
         reason: why, in words, without the path.
     """
 
-    def __init__(self, path: Path, reason: str) -> None:
-        super().__init__(f"{path} must be one whole image (JPEG, PNG, TIFF, BMP, GIF or WEBP), got: {reason}.")
+    def __init__(self, path: Path, reason: str, rule: str = IMAGE_RULE) -> None:
+        super().__init__(f"{path} must be {rule}, got: {reason}.")
         self.reason = reason
 
 
 class Decoded(NamedTuple):
-    """One decoded image.
+    """One decoded image or volume.
 
     Attributes:
-        pixels: (c, size, size), uint8 or uint16, full range.
-        digest: blake2b of the file's bytes.
+        pixels: (c, size, size), or (c, depth, size, size); uint8 or uint16, full range.
+        digest: blake2b of the file's bytes; of DICOM and NIfTI files, of the values in them.
         remarks: what a reader of the results may want to know, such as "CMYK converted to RGB".
+        patients: hashes of DICOM's PatientID and StudyInstanceUID; "" where the file does not say.
+        hounsfield: whether a volume was taken to be in Hounsfield units, None where a window was given, and of images.
     """
 
     pixels: Pixels
     digest: bytes
     remarks: tuple[str, ...]
+    patients: tuple[str, str] = ("", "")
+    hounsfield: bool | None = None
 
 
-def decode_image(path: str | Path, *, size: int = 256, resize: int | None = None, channels: int = 3) -> Decoded:
+def decode_image(
+    path: str | Path, *, size: int = 256, resize: int | None = None, channels: int = 3, window: str | None = None
+) -> Decoded:
     """Decode one image file: upright, short side resized to `resize`, centre cropped to `size` x `size`.
 
     The format is read from the content. 16-bit grey and 16-bit PNG keep their 16 bits. Transparent parts become
-    black, CMYK becomes RGB, colour becomes grey as 0.299 R + 0.587 G + 0.114 B. Colour profiles are not applied.
+    black, CMYK becomes RGB, colour becomes grey as 0.299 R + 0.587 G + 0.114 B. Colour profiles are not applied. DICOM
+    goes through its modality LUT and its window; more than 8 bits become 16.
 
     Args:
-        path: a JPEG, PNG, TIFF, BMP, GIF or WEBP file with one frame.
+        path: a JPEG, PNG, TIFF, BMP, GIF, WEBP or DICOM file with one frame.
         size: height and width that come out, in pixels.
         resize: short side before the crop, in pixels; size * 280 / 256 by default, as in the papers.
         channels: 1 or 3.
+        window: "centre,width" of a DICOM file; by default what the file says, else the full range of its bits.
 
     Raises:
-        InputError: size, resize or channels breaks its rule.
+        InputError: size, resize, channels or window breaks its rule.
         BadImageError: the file is missing, unreadable, empty, no image, truncated, animated, or too large.
 
     Example:
@@ -88,7 +99,7 @@ def decode_image(path: str | Path, *, size: int = 256, resize: int | None = None
         ...     decode_image(f"{folder}/a.png", size=16, channels=1).pixels.shape
         (1, 16, 16)
     """
-    frame = make_frame(size, resize, channels, "decode_image")
+    frame = make_frame(size, resize, channels, "decode_image", window=window)
     with strict_pillow():
         return decode(Path(path), frame)
 
@@ -113,18 +124,24 @@ def strict_pillow() -> Generator[None]:
 def decode(path: Path, frame: Frame) -> Decoded:
     """As `decode_image`, with the geometry checked before; call it inside `strict_pillow`."""
     try:
-        data = _read_bytes(path)
-        raw = _open(data, frame)
+        data = read_bytes(path)
+        raw = read_picture(data, frame) if is_dicom(data) else _open(data, frame, path.suffix)
         pixels = fit(raw.pixels, frame)
     except RefusedError as error:
         raise BadImageError(path, str(error)) from None
     named = IMAGE_FORMATS.get(path.suffix.lower())
     wrong = (f"named {path.suffix}, content is {raw.format}",) if named not in (None, raw.format) else ()
     whole = np.broadcast_to(pixels, (frame.channels, *pixels.shape[1:]))  # grey to three equal channels
-    return Decoded(np.ascontiguousarray(whole), hashlib.blake2b(data).digest(), wrong + raw.remarks)
+    digest = raw.digest or hashlib.blake2b(data).digest()
+    return Decoded(np.ascontiguousarray(whole), digest, wrong + raw.remarks, raw.patients)
 
 
-def _read_bytes(path: Path) -> bytes:
+def read_bytes(path: Path) -> bytes:
+    """The whole of a regular file.
+
+    Raises:
+        RefusedError: it is none, cannot be read, or is empty.
+    """
     try:
         if not stat.S_ISREG(path.stat().st_mode):
             raise RefusedError("not a regular file")
@@ -136,14 +153,14 @@ def _read_bytes(path: Path) -> bytes:
     return data
 
 
-def _open(data: bytes, frame: Frame) -> Raw:
+def _open(data: bytes, frame: Frame, suffix: str) -> Raw:
     try:
         with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
             _check_header(image, frame)
             _check_whole(str(image.format), data)
             return read_pixels(image, data, frame.channels)
     except UnidentifiedImageError:
-        raise RefusedError(_what_else(data)) from None
+        raise RefusedError(_what_else(data, suffix)) from None
     except Image.DecompressionBombError as error:
         raise RefusedError(f"too large ({error})") from None
     except _PILLOW_ERRORS as error:
@@ -152,12 +169,7 @@ def _open(data: bytes, frame: Frame) -> Raw:
 
 def _check_header(image: Image.Image, frame: Frame) -> None:
     """Refuse by size and number of frames, before any pixel is decoded."""
-    limit = Image.MAX_IMAGE_PIXELS
-    height, width = image.height, image.width
-    tall, wide = resized_shape(height, width, frame.resize)
-    if limit is not None and max(height * width, tall * wide) > limit:
-        shape = f"{width} x {height} pixels, {wide} x {tall} once resized"
-        raise RefusedError(f"{shape}; more than PIL.Image.MAX_IMAGE_PIXELS = {limit} (decompression bomb?)")
+    check_size(image.height, image.width, frame)
     frames = getattr(image, "n_frames", 1)
     if frames > 1 and image.format != "MPO":  # MPO is a camera's JPEG with a preview behind it
         raise RefusedError(f"{frames} frames or pages; save the one that is meant as a file of its own")
@@ -181,8 +193,8 @@ def _first_scan(data: bytes) -> int:
     return at
 
 
-def _what_else(data: bytes) -> str:
+def _what_else(data: bytes, suffix: str) -> str:
     for offset, start, kind in _FOREIGN:
         if data[offset:].startswith(start):
             return kind
-    return "not an image"
+    return "no DICOM file (no DICM mark)" if IMAGE_FORMATS.get(suffix.lower()) == "DICOM" else "not an image"

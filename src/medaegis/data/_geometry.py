@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +11,8 @@ from PIL import Image
 from medaegis._errors import is_int, require
 from medaegis.data._dataset import Pixels
 from medaegis.data._window import parse_window
+
+AnyPixels = TypeVar("AnyPixels", NDArray[np.uint8 | np.uint16], NDArray[np.float32])
 
 
 class Frame(NamedTuple):
@@ -106,7 +108,7 @@ def fit_volume(
         array([0., 1., 2., 3.], dtype=float32)
     """
     before = (values.shape[1], values.shape[2])
-    height, width = _shape_in_space(*before, frame.resize, spacing)
+    height, width = shape_in_space(*before, frame.resize, spacing)
     if (height, width) != before:
         values = np.stack([_resize_float(plane, height, width) for plane in values])
     values = np.ascontiguousarray(_centre(values, frame.size))
@@ -116,7 +118,7 @@ def fit_volume(
     return flat.reshape(depth, frame.size, frame.size)
 
 
-def _shape_in_space(height: int, width: int, short: int, spacing: tuple[float, float]) -> tuple[int, int]:
+def shape_in_space(height: int, width: int, short: int, spacing: tuple[float, float]) -> tuple[int, int]:
     """As `resized_shape`, of pixels that need not be square; the shorter side is the one with fewer millimetres."""
     ratio = spacing[0] / spacing[1]
     if abs(ratio - 1) < 1e-3:
@@ -126,7 +128,7 @@ def _shape_in_space(height: int, width: int, short: int, spacing: tuple[float, f
     return max(short, round(tall * short / least)), max(short, round(width * short / least))
 
 
-def _centre(pixels: NDArray[np.generic], size: int) -> NDArray[np.generic]:
+def _centre(pixels: AnyPixels, size: int) -> AnyPixels:
     top, left = (pixels.shape[1] - size) // 2, (pixels.shape[2] - size) // 2
     return pixels[:, top : top + size, left : left + size]
 

@@ -21,8 +21,11 @@ from medaegis.data._geometry import Frame, make_frame
 from medaegis.data._listing import Case, Listing, relative_name
 from medaegis.data._source_npz import npz_dataset
 from medaegis.data._source_phantom import PHANTOM_CLASSES, phantom_dataset
+from medaegis.data._source_volumes import has_nifti
 from medaegis.data._sources import OF_VOLUMES, LabelKind, check_root, detect_source, list_cases
+from medaegis.data._volume import decode_volume
 from medaegis.data._warnings import DataWarning
+from medaegis.data._window import HU_WINDOW
 from medaegis.data._workers import worker_count
 
 OnBad: TypeAlias = Literal["skip", "error"]
@@ -39,6 +42,8 @@ class _Read(NamedTuple):
     reason: str
     digest: bytes = b""
     remarks: tuple[str, ...] = ()
+    patients: tuple[str, str] = ("", "")
+    hounsfield: bool | None = None
 
 
 def load_dataset(
@@ -91,7 +96,7 @@ def load_dataset(
 
     Warns:
         DataWarning: files were skipped, 8-bit and 16-bit files are mixed, only some volumes are in Hounsfield units, or
-            all DICOM files name the same patient.
+            all DICOM files name one patient or one study.
 
     Example:
         >>> import tempfile
@@ -117,12 +122,15 @@ def load_dataset(
     listing = list_cases(folder, source=name, labels=labels)
     if name == "npz":
         whole = npz_dataset(folder, frame, limit=limit)
-        _check_counts(folder, whole.class_names, whole.labels.tolist(), ())
+        _check_counts(folder, whole.class_names, whole.labels.tolist(), (), volumes=depth is not None)
         return whole
-    _check_counts(folder, listing.class_names, [case.label for case in listing.cases], listing.skipped)
+    _check_counts(
+        folder, listing.class_names, [case.label for case in listing.cases], listing.skipped, volumes=depth is not None
+    )
     chosen = listing.cases if limit is None else _limited(listing.cases, folder, limit)
-    reads, pixels = _decode_all(chosen, folder, frame, stop=on_bad == "error", progress=progress)
-    return _assemble(folder, listing, reads, pixels, on_bad)
+    room = _room(len(chosen), frame)
+    reads, pixels = _decode_all(chosen, folder, frame, room, stop=on_bad == "error", progress=progress)
+    return _assemble(folder, listing, reads, pixels, room, on_bad)
 
 
 def check_kind(name: str, frame: Frame) -> None:
@@ -136,14 +144,18 @@ def check_kind(name: str, frame: Frame) -> None:
     require(plain, "window", "load_dataset", "None for `npz`, whose values are taken as they are", frame.window)
 
 
-def _check_counts(folder: Path, classes: Sequence[str], labels: Sequence[int], skipped: Sequence[Skipped]) -> None:
+def _check_counts(
+    folder: Path, classes: Sequence[str], labels: Sequence[int], skipped: Sequence[Skipped], *, volumes: bool
+) -> None:
     counts = np.bincount(np.array(labels, dtype=np.int64), minlength=len(classes))
     if counts.min() >= MIN_PER_CLASS:
         return
     found = ", ".join(f"{name}: {count}" for name, count in zip(classes, counts, strict=True))
     lost = f" {len(skipped)} were skipped, the first {skipped[0].name}: {skipped[0].reason}." if skipped else ""
+    lost += " There are NIfTI files below: `depth` reads volumes." if not volumes and has_nifti(folder) else ""
+    kind = "volumes (NIfTI files, or a folder of DICOM files for each series)" if volumes else "images"
     raise DataError(
-        f"Each class in {folder} must have at least {MIN_PER_CLASS} usable images (Train, validation and Test need "
+        f"Each class in {folder} must have at least {MIN_PER_CLASS} usable {kind} (Train, validation and Test need "
         f"one each), got {found}.{lost} Check that this is the right folder, add images, or leave the class out."
     )
 
@@ -158,20 +170,28 @@ def _limited(cases: Sequence[Case], folder: Path, limit: int) -> tuple[Case, ...
     return tuple(case for case in cases if case.path in kept)
 
 
+def _room(n: int, frame: Frame) -> Pixels | None:
+    """The array that volumes are put into one by one, so that memory holds them once; None for images."""
+    if frame.depth is None:
+        return None
+    return np.empty((n, frame.channels, frame.depth, frame.size, frame.size), np.uint16)
+
+
 def _decode_all(
-    cases: Sequence[Case], folder: Path, frame: Frame, *, stop: bool, progress: bool
+    cases: Sequence[Case], folder: Path, frame: Frame, room: Pixels | None, *, stop: bool, progress: bool
 ) -> tuple[list[_Read], list[Pixels]]:
-    """What became of each case, and the pixels of the good ones."""
+    """What became of each case, and the pixels of the good ones; with a room, they lie at its beginning."""
 
     def read(case: Case) -> tuple[_Read, Pixels | None]:
         name = relative_name(case.path, folder)
         try:
-            image = decode(case.path, frame)
+            image = decode(case.path, frame) if room is None else decode_volume(case, frame)
         except BadImageError as error:
             if stop:
                 raise
             return _Read(case, name, error.reason), None
-        return _Read(case, name, "", image.digest, image.remarks), image.pixels
+        done = _Read(case, name, "", image.digest, image.remarks, image.patients, image.hounsfield)
+        return done, image.pixels
 
     reads: list[_Read] = []
     pixels: list[Pixels] = []
@@ -182,12 +202,22 @@ def _decode_all(
     ):
         for done, image in pool.map(read, cases):
             reads.append(done)
-            pixels += [] if image is None else [image]
+            if image is not None:
+                pixels.append(_put(image, room, len(pixels)))
             advance(1)
     return reads, pixels
 
 
-def _assemble(folder: Path, listing: Listing, reads: list[_Read], pixels: list[Pixels], on_bad: OnBad) -> Dataset:
+def _put(image: Pixels, room: Pixels | None, place: int) -> Pixels:
+    if room is None:
+        return image
+    room[place] = image
+    return room[place]
+
+
+def _assemble(
+    folder: Path, listing: Listing, reads: list[_Read], pixels: list[Pixels], room: Pixels | None, on_bad: OnBad
+) -> Dataset:
     good = [read for read in reads if not read.reason]
     skipped = listing.skipped + tuple(Skipped(read.name, read.reason) for read in reads if read.reason)
     # With a limit, few of the listed cases are read: the shares of missing and of bad ones are taken separately.
@@ -196,14 +226,15 @@ def _assemble(folder: Path, listing: Listing, reads: list[_Read], pixels: list[P
     too_many = missing + bad > (0 if on_bad == "error" else BAD_SHARE)
     _report_skipped(folder, skipped, len(reads) + len(listing.skipped), too_many)
     labels = [read.case.label for read in good]
-    _check_counts(folder, listing.class_names, labels, skipped)
+    _check_counts(folder, listing.class_names, labels, skipped, volumes=room is not None)
     names = tuple(read.name for read in good)
-    merged = merge_groups([read.case.group or read.name for read in good], [read.digest for read in good])
+    _report_windows(folder, good)
+    merged = merge_groups(_groups(folder, good), [read.digest for read in good])
     _report_contradictions(names, labels, merged.first)
     notes = [Note(read.name, text) for read in good for text in read.remarks]
     notes += [Note(names[i], f"same content as {names[j]}: taken as one patient") for i, j in merged.first.items()]
     return Dataset(
-        images=_stack(folder, pixels),
+        images=_stack(folder, pixels) if room is None else room[: len(pixels)],
         labels=np.array(labels, dtype=np.int64),
         class_names=listing.class_names,
         names=names,
@@ -212,6 +243,35 @@ def _assemble(folder: Path, listing: Listing, reads: list[_Read], pixels: list[P
         skipped=skipped,
         notes=tuple(notes),
     )
+
+
+def _groups(folder: Path, good: Sequence[_Read]) -> list[str]:
+    """The patient of each case: what its file says, else what the listing says, else the case itself."""
+    patients = _telling(folder, "PatientID", [read.patients[0] for read in good])
+    studies = _telling(folder, "StudyInstanceUID", [read.patients[1] for read in good])
+    return [
+        patient or study or read.case.group or read.name
+        for patient, study, read in zip(patients, studies, good, strict=True)
+    ]
+
+
+def _telling(folder: Path, tag: str, told: list[str]) -> list[str]:
+    """The same, or nothing where all name one patient, as a whole folder does from which names were removed."""
+    named = [patient for patient in told if patient]
+    if len(named) < 2 or len(set(named)) > 1:
+        return told
+    text = f"All {len(named)} DICOM files or series of {folder} have one {tag}, so it tells no patients apart."
+    warnings.warn(f"{text} It is not used.", DataWarning, stacklevel=5)
+    return [""] * len(told)
+
+
+def _report_windows(folder: Path, good: Sequence[_Read]) -> None:
+    told = [read.hounsfield for read in good]
+    if True in told and False in told:
+        few = next(read.name for read in good if read.hounsfield is False)
+        text = f"{told.count(True)} of {len(told)} volumes of {folder} are in Hounsfield units and got the window"
+        rest = f"{HU_WINDOW}; the others, such as {few}, were scaled by their own values. Give one `window` for all."
+        warnings.warn(f"{text} {rest}", DataWarning, stacklevel=4)
 
 
 def _report_contradictions(names: Sequence[str], labels: Sequence[int], first: Mapping[int, int]) -> None:

@@ -9,8 +9,9 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from medaegis.data._dataset import Pixels
+from medaegis.data._geometry import Frame, resized_shape
 
-_LUMA = np.array([0.299, 0.587, 0.114])
+LUMA = np.array([0.299, 0.587, 0.114])
 
 
 class RefusedError(Exception):
@@ -18,11 +19,32 @@ class RefusedError(Exception):
 
 
 class Raw(NamedTuple):
-    """Pixels at the file's own size; c is 1 for grey images, else the number of channels that was asked for."""
+    """Pixels at the file's own size; c is 1 for grey images, else the number of channels that was asked for.
+
+    Attributes:
+        pixels: (c, h, w).
+        format: of the content.
+        remarks: on what was converted.
+        patients: who the patient is, in two ways, the surer first; "" where the file does not say.
+        digest: of the content; b"" stands for that of the file's bytes.
+    """
 
     pixels: Pixels
     format: str
     remarks: tuple[str, ...]
+    patients: tuple[str, str] = ("", "")
+    digest: bytes = b""
+
+
+def check_size(height: int, width: int, frame: Frame) -> None:
+    """Refuse images that are too large, as they are or once resized, before any pixel is decoded."""
+    limit = Image.MAX_IMAGE_PIXELS
+    if min(height, width) < 1:
+        raise RefusedError(f"{width} x {height} pixels")
+    tall, wide = resized_shape(height, width, frame.resize)
+    if limit is not None and max(height * width, tall * wide) > limit:
+        shape = f"{width} x {height} pixels, {wide} x {tall} once resized"
+        raise RefusedError(f"{shape}; more than PIL.Image.MAX_IMAGE_PIXELS = {limit} (decompression bomb?)")
 
 
 def read_pixels(image: Image.Image, data: bytes, channels: int) -> Raw:
@@ -102,5 +124,5 @@ def _merge16(planes: NDArray[np.uint16], key: Any, form: str, channels: int) -> 
         remarks = ("transparent parts made black",) if opacity.min() < 1 else ()
         planes = np.rint(planes[:-1] * opacity).astype(np.uint16)
     if len(planes) == 3 and channels == 1:
-        planes = np.rint(np.tensordot(_LUMA, planes, axes=1)).astype(np.uint16)[None]
+        planes = np.rint(np.tensordot(LUMA, planes, axes=1)).astype(np.uint16)[None]
     return Raw(planes, form, remarks)

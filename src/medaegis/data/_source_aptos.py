@@ -61,7 +61,10 @@ def _images_by_code(root: Path) -> dict[str, Path]:
     folders = [root] + [path for name, path in subfolders(root).items() if name.lower() == "train_images"]
     found: dict[str, Path] = {}
     for folder in folders:
-        found |= {path.stem: path for path in sorted(images_in(folder), key=lambda path: path.suffix.lower() == ".png")}
+        found |= {
+            _without_extension(path.name): path
+            for path in sorted(images_in(folder), key=lambda path: path.suffix.lower() == ".png")
+        }
     return found
 
 

@@ -59,6 +59,11 @@ def looks_like_volumes(root: Path) -> bool:
     return any(_niftis_in(folder) for folder in folders)
 
 
+def has_nifti(folder: Path) -> bool:
+    """Whether there is a NIfTI file in a folder or below it."""
+    return any(_niftis_in(below) for below in folders_below(folder))
+
+
 def list_volumes(root: Path) -> Listing:
     """List a tree of class folders, at the root or below train|val|test; classes are the sorted folder names.
 

@@ -16,7 +16,8 @@ from medaegis.report import png_bytes
 FOLDER = "adversarial"
 PREVIEW = "preview"
 README = (
-    "Pictures to look at. They are rounded to 8 bits, which can undo an attack; nothing was judged on them.\n"
+    "Pictures to look at, of volumes the middle slice. They are rounded to 8 bits, which can undo an attack;\n"
+    "nothing was judged on them.\n"
     "The images themselves are in ../adversarial, as float32.\n"
 )
 

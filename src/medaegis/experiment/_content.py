@@ -95,7 +95,7 @@ class Gallery(NamedTuple):
 
     Attributes:
         cases: name, label, prediction and probability of each.
-        clean: (m, c, h, w).
+        clean: (m, c, h, w), or (m, c, d, h, w).
         columns: one for each attack.
     """
 

@@ -137,7 +137,9 @@ def list_images(places: Sequence[str | Path]) -> ImageFiles:
             for row in _rows_of(file):
                 found.setdefault(Place(file, row), name if row is None else f"{name}[{row}]")
     if not found:
-        raise DataError(f"There is no image (JPEG, PNG, TIFF, BMP, GIF or WEBP) in {', '.join(map(str, places))}.")
+        raise DataError(
+            f"There is no image (JPEG, PNG, TIFF, BMP, GIF, WEBP or DICOM) in {', '.join(map(str, places))}."
+        )
     names = (os.fsencode(name).decode("utf-8", "replace") for name in found.values())
     return ImageFiles(tuple(names), tuple(found))
 

@@ -22,7 +22,7 @@ from medaegis.experiment._store import write_text
 
 PACKAGES = (
     *("torch", "torchvision", "numpy", "scipy", "scikit-learn", "scikit-image", "pillow", "pyarrow", "safetensors"),
-    "matplotlib",
+    *("matplotlib", "pydicom", "nibabel"),
 )
 _TABLE = pa.schema(
     [(n, pa.string()) for n in Row._fields[:7]]

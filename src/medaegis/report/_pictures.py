@@ -12,6 +12,7 @@ from markupsafe import Markup
 from numpy.typing import NDArray
 
 from medaegis.report._read import Gallery, GalleryColumn
+from medaegis.report._slices import middle_slice
 from medaegis.report._tables import budget
 
 Image = NDArray[np.float32]
@@ -55,12 +56,16 @@ class ShownCase:
 
 @dataclass(frozen=True)
 class Shown:
-    """The gallery of a page; `total` counts the stored cases, `every` tells which pixels are shown (1: all)."""
+    """The gallery of a page; `total` counts the stored cases, `every` tells which pixels are shown (1: all).
+
+    `depth` is the number of slices of a volume, whose middle one is shown; 1 for images.
+    """
 
     cases: tuple[ShownCase, ...]
     total: int
     every: int
     channels: int
+    depth: int = 1
 
 
 def show(gallery: Gallery, limit: int = BYTES) -> Shown:
@@ -87,7 +92,7 @@ def show(gallery: Gallery, limit: int = BYTES) -> Shown:
         if size > limit:
             break
         cases.append(case)
-    return Shown(tuple(cases), len(gallery.text.cases), every, gallery.clean.shape[1])
+    return Shown(tuple(cases), len(gallery.text.cases), every, gallery.clean.shape[1], gallery.depth)
 
 
 def gain_of(eps: str) -> float:
@@ -168,13 +173,15 @@ def _picture(image: Image, alt: str, every: int) -> tuple[Picture, int]:
 def png_bytes(image: Image) -> bytes:
     """Encode (c, h, w) in [0, 1] as PNG with 8 bits a channel: grey where all channels agree, else the first three.
 
+    Of a volume (c, d, h, w), the middle slice.
+
     Example:
         >>> png_bytes(np.zeros((1, 2, 2), np.float32))[1:4]
         b'PNG'
     """
     from PIL import Image as Pillow
 
-    levels = np.rint(255.0 * np.clip(np.nan_to_num(image), 0.0, 1.0)).astype(np.uint8)
+    levels = np.rint(255.0 * np.clip(np.nan_to_num(middle_slice(image, before=1)), 0.0, 1.0)).astype(np.uint8)
     shown = levels[:3] if levels.shape[0] >= 3 and not _grey(levels) else levels[:1]
     pixels = shown[0] if shown.shape[0] == 1 else np.moveaxis(shown, 0, 2)
     buffer = io.BytesIO()

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medaegis._errors import DataError
+from medaegis.report._slices import middle_slice
 
 T = TypeVar("T")
 Strings = NDArray[np.str_]
@@ -183,11 +184,12 @@ class GalleryText:
 
 @dataclass(frozen=True, eq=False)
 class Gallery:
-    """Pictures, each (m, c, h, w) in [0, 1], with their captions."""
+    """Pictures, each (m, c, h, w) in [0, 1], with their captions; of volumes with `depth` slices, the middle ones."""
 
     text: GalleryText
     clean: NDArray[np.float32]
     adversarial: tuple[NDArray[np.float32], ...]
+    depth: int = 1
 
 
 @dataclass(frozen=True, eq=False)
@@ -406,12 +408,13 @@ def _read_gallery(run_dir: Path) -> Gallery | None:
     text = _read_json(text_path, GalleryText)
     images = _read_images(images_path, ["clean", *(f"adversarial.{j}" for j in range(len(text.columns)))])
     for name, stack in images.items():
-        if stack.ndim != 4 or stack.shape[0] != len(text.cases) or stack.shape != images["clean"].shape:
+        if stack.ndim not in (4, 5) or stack.shape[0] != len(text.cases) or stack.shape != images["clean"].shape:
             raise _bad(images_path, f"holds {name!r} of shape {stack.shape}, not one picture a case of gallery.json")
     for column in text.columns:
         if not len(column.predictions) == len(column.probabilities) == len(column.verdicts) == len(text.cases):
             raise _bad(text_path, f"does not have one prediction, probability and verdict a case in {column.title!r}")
-    return Gallery(text, images["clean"], tuple(images[f"adversarial.{j}"] for j in range(len(text.columns))))
+    clean, *others = (middle_slice(stack, before=2) for stack in images.values())
+    return Gallery(text, clean, tuple(others), images["clean"].shape[2] if images["clean"].ndim == 5 else 1)
 
 
 def _read_images(path: Path, names: list[str]) -> dict[str, NDArray[np.float32]]:
