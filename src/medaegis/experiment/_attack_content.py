@@ -14,7 +14,7 @@ from torch import Tensor
 from medaegis.attack import DEPTHS, L2, Attack
 from medaegis.data import Dataset
 from medaegis.experiment._attack_files import adversarial_name, write_images
-from medaegis.experiment._content import Content, Gallery, GalleryColumn, Row, percent, picture_name, pictured, said_of
+from medaegis.experiment._content import Content, Gallery, GalleryColumn, Row, percent, said_of
 from medaegis.experiment._context import Context
 from medaegis.experiment._facts import data_facts, estimates, notes_of
 from medaegis.experiment._stages_own import AttackedChunk, targets
@@ -125,10 +125,9 @@ class _View:
         chosen = np.sort(np.concatenate(first))[:SHOWN].tolist()
         names, classes = self.data.names, self.data.class_names
         places = self.rows[chosen]
-        images = self.data.tensor(places)
         cases = [
             {
-                "name": picture_name(names[place], images),
+                "name": names[place],
                 "label": classes[self.data.labels[place]],
                 **said_of(self.clean[place], self.data.class_names),
             }
@@ -139,8 +138,8 @@ class _View:
         facts: dict[str, Any] = {"title": self.plan.attack.title, "hfc": "", "verdicts": [{} for _ in chosen]}
         facts |= {"attack": self.plan.attack.build().name, "eps": self._shown_budget(chosen)}
         facts |= {"predictions": [s["prediction"] for s in said], "probabilities": [s["probability"] for s in said]}
-        column = GalleryColumn(facts, pictured(torch.stack([image for image, _ in found])))
-        return Gallery(cases, pictured(images), [column])
+        column = GalleryColumn(facts, torch.stack([image for image, _ in found]))
+        return Gallery(cases, self.data.tensor(places), [column])
 
     def _attacked(self, i: int) -> tuple[Tensor, Tensor]:
         chunk = next(c for c in reversed(self.chunks) if c.start <= i)

@@ -56,28 +56,6 @@ def said_of(logits: Tensor, names: Sequence[str]) -> dict[str, Any]:
     return {"prediction": names[best], "probability": float(probability[best])}
 
 
-def pictured(images: Tensor) -> Tensor:
-    """Images (m, c, h, w) as they are; of volumes (m, c, d, h, w), their middle slices.
-
-    Example:
-        >>> import torch
-        >>> pictured(torch.arange(4.0).reshape(1, 1, 4, 1, 1)).item()
-        2.0
-    """
-    return images if images.dim() == 4 else images[:, :, images.shape[2] // 2]
-
-
-def picture_name(name: str, images: Tensor) -> str:
-    """A case's name, and which slice of it `pictured` shows, counted from 1.
-
-    Example:
-        >>> import torch
-        >>> picture_name("a", torch.zeros(1, 1, 4, 8, 8)), picture_name("b", torch.zeros(1, 3, 8, 8))
-        ('a, slice 3 of 4', 'b')
-    """
-    return name if images.dim() == 4 else f"{name}, slice {images.shape[2] // 2 + 1} of {images.shape[2]}"
-
-
 class GalleryColumn(NamedTuple):
     """One attack on every case of the gallery.
 

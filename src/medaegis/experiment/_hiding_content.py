@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from medaegis.data import Dataset
-from medaegis.experiment._content import Content, Gallery, GalleryColumn, Row, percent, picture_name, pictured, said_of
+from medaegis.experiment._content import Content, Gallery, GalleryColumn, Row, percent, said_of
 from medaegis.experiment._context import Context
 from medaegis.experiment._detection import Clean, Part, attack_of, clean_of, figures, part_of
 from medaegis.experiment._differences import differences
@@ -118,12 +118,11 @@ class _View:
         rows = np.concatenate([np.flatnonzero(y == c)[:SHOWN_A_CLASS] for c in np.unique(y)])
         logits = self.context.get(self.plan.clean).tensors["clean.logits"]
         names, classes = self.data.names, self.data.class_names
-        images = self.data.tensor(self.test[rows])
         cases = [
-            {"name": picture_name(names[self.test[r]], images), "label": classes[y[r]], **said_of(logits[r], classes)}
-            for r in rows.tolist()
+            {"name": names[self.test[r]], "label": classes[y[r]], **said_of(logits[r], classes)} for r in rows.tolist()
         ]
-        return Gallery(cases, pictured(images), [self._column(v, rows.tolist()) for v in self.plan.shown])
+        shown = self.plan.shown
+        return Gallery(cases, self.data.tensor(self.test[rows]), [self._column(v, rows.tolist()) for v in shown])
 
     def _column(self, variant: Variant, rows: list[int]) -> GalleryColumn:
         made, tensors = self.context.get(variant.attacked).tensors, self.context.get(variant.scores).tensors
@@ -132,7 +131,7 @@ class _View:
         verdicts = [{d: bool(tensors[f"adversarial.{d}"][r] > limits[d]) for d in self.labels} for r in rows]
         facts = {"title": variant.attacked.title, **self.where(variant), "verdicts": verdicts}
         facts |= {"predictions": [s["prediction"] for s in said], "probabilities": [s["probability"] for s in said]}
-        return GalleryColumn(facts, pictured(made["x"][torch.tensor(rows)]))
+        return GalleryColumn(facts, made["x"][torch.tensor(rows)])
 
     def embedding(self) -> list[dict[str, Any]]:
         """The stored t-SNE with the group of each dot."""
