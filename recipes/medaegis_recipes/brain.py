@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from medaegis.experiment import HidingSettings, Recipe, hiding_plan
 from medaegis.experiment._hiding import HidingPlan
 from medaegis_recipes._published import published
+from medaegis_recipes._volumes import PHANTOM, STANDS_IN, own_or_phantom
 from medaegis_recipes.detectors import PROTOCOL, SIX
 
-PHANTOM = "phantom-brain"
-STANDS_IN = (
-    "Volumes are phantoms: the paper's 1,486 head CTs are private. Give your own with --data DIR, a folder of NIfTI or "
-    "DICOM series for each class."
-)
 NETWORK = (
     "A small residual network with 3-D kernels on 24 x 48 x 48 voxels, where the paper has ResNet-18 and crops of 30 x "
     "128 x 128 of 30 x 270 x 270: --set model=resnet18-3d --set depth=30 --set size=270 --set crop=128."
@@ -33,12 +27,6 @@ TINY = {
     "checks": 0,
     "attack": ("mim",),
 }
-
-
-def own_or_phantom(settings: Any) -> Any:
-    """The user's folder where one is given, by its layout; the phantom where none is."""
-    own = settings.data is not None and settings.source == PHANTOM
-    return settings.model_copy(update={"source": None}) if own else settings
 
 
 def _brain(settings: HidingSettings) -> HidingPlan:
