@@ -38,7 +38,7 @@ def _brain(settings: HidingSettings) -> HidingPlan:
 
 
 def _adrenal(settings: HidingSettings) -> HidingPlan:
-    return hiding_plan(settings, dataset="AdrenalMNIST3D", differs=(SHAPES, STEPS, *PROTOCOL))
+    return hiding_plan(own_or_phantom(settings), dataset="AdrenalMNIST3D", differs=(SHAPES, STEPS, *PROTOCOL))
 
 
 HIDDEN = HidingSettings(
@@ -59,5 +59,5 @@ adrenal3d = Recipe(
     question="Does HFC hide MIM, TIM, PGD and CW in shapes of adrenal glands, normal or hyperplastic?",
     settings=HIDDEN.model_copy(update={"size": 32, "depth": 32, "epochs": 16}),
     plan=_adrenal,
-    tiny=TINY | {"limit": 80},
+    tiny=TINY | {"source": PHANTOM, "cases": 320, "limit": 80},
 )
