@@ -142,7 +142,7 @@ def test_brain(tmp_path: Path) -> None:
     )
     page = (tmp_path / "report.html").read_text()
     assert "1,486 head CTs are private" in page
-    assert "middle slice" in page.lower()
+    assert "slices the middle one is shown" in page
     assert run_recipe(brain, out=tmp_path, tiny=True).computed == 0
 
 
@@ -152,7 +152,8 @@ def test_vulnerability_3d(tmp_path: Path) -> None:
     rows = pyarrow.csv.read_csv(tmp_path / "table.csv").to_pylist()
     curves = {row["attack"]: [r for r in rows if r["attack"] == row["attack"]] for row in rows if row["attack"]}
     names = ["3-D", "3-D halved", "middle slices"]
-    assert list(curves) == [f"BIM: Brain CT (phantoms), {name}" for name in names]
+    assert list(curves) == [f"BIM, {name}" for name in names]
+    assert {row["dataset"] for row in rows} == {f"Brain CT (phantoms), {name}" for name in names}
     for points in curves.values():
         assert [point["eps"] for point in points] == list(vulnerability_3d.tiny["eps"])
         assert points[-1]["value"] == 100
