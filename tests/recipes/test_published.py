@@ -69,6 +69,11 @@ ONES = [
     ("defence-layers", "fundus", ("WB", "16/256", "9", "Medical Aegis", "AUC"), 36.2),
     ("defence-cushions", "fundus", ("HFC", "16/256", "none", "Shield", "AUC"), 97.7),
     ("defence-cushions", "fundus", ("", "", "bits:4", "", "clean AUC"), 96.8),
+    ("hiding", "brain", ("PGD", "1/256", "with", "BU", "TPR@90"), 1.5),
+    ("hiding", "brain", ("CW-Linf", "1/256", "with", "SVM", "AUC"), 77.9),
+    ("hiding", "brain", ("TIM", "1/256", "with", "LID", "TPR@90"), 18.8),
+    ("hiding", "brain", ("MIM", "1/256", "with", "KD", "AUC"), 50.8),
+    ("hiding", "brain", ("CW-Linf", "1/256", "with", "", "Adv. Acc"), 100.0),
 ]
 
 
@@ -86,6 +91,15 @@ def test_every_table_of_the_hfc_papers_is_whole() -> None:
     own = [line for line in lines() if line["source"].startswith("HFC")]
     known = {(figures, source, data): n for (figures, source), counts in HFC.items() for data, n in counts.items()}
     assert Counter((line["figures"], line["source"], line["data"]) for line in own) == known
+
+
+def test_the_brain_block_is_whole_and_without_a_network_detector() -> None:
+    found = published("hiding", "brain")
+    assert len(found) == 4 * (1 + 5 * 2 * 2)  # attacks x (Adv. Acc, detectors x ways x metrics)
+    assert {detector for *_, detector, _ in found} == {"", "KD", "MAHA", "LID", "SVM", "BU"}  # the paper has no DNN
+    assert all(
+        value == 100 for (_, _, way, _, metric), value in found.items() if way == "without" or metric == "Adv. Acc"
+    )
 
 
 @pytest.mark.parametrize(("figures", "data", "key", "value"), ONES)

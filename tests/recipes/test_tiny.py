@@ -14,8 +14,10 @@ import pytest
 
 from medaegis.experiment import Recipe, find_recipe, run_recipe
 from medaegis.report import text_table
+from medaegis_recipes.brain import brain
 from medaegis_recipes.gradient_direction import recipe as gradient_direction
 from medaegis_recipes.stress_test import recipe as stress_test
+from medaegis_recipes.vulnerability_3d import recipe as vulnerability_3d
 
 COLUMNS = [
     "dataset",
@@ -126,6 +128,39 @@ def test_attack_curves(tmp_path: Path) -> None:
     assert "Success against the budget" in page
     assert page.count('aria-label="Success of') == len(names)
     assert run_recipe(recipe, out=tmp_path, tiny=True, changes=changes).computed == 0
+
+
+def test_brain(tmp_path: Path) -> None:
+    """Volumes end to end: four classes, six detectors, the paper's figures beside, middle slices as pictures."""
+    run_recipe(brain, out=tmp_path, tiny=True)
+    rows = {key(row): row for row in pyarrow.csv.read_csv(tmp_path / "table.csv").to_pylist()}
+    assert rows["", "", "", "", "clean accuracy"]["ci_low"] > 35  # of four classes
+    for way in ("without", "with"):
+        assert len([k for k in rows if k[2] == way and k[4] == "AUC"]) == 6
+    assert (
+        rows["MIM", "16/256", "with", "MAHA", "AUC"]["value"] < rows["MIM", "16/256", "without", "MAHA", "AUC"]["value"]
+    )
+    page = (tmp_path / "report.html").read_text()
+    assert "1,486 head CTs are private" in page
+    assert "slices the middle one is shown" in page
+    assert run_recipe(brain, out=tmp_path, tiny=True).computed == 0
+
+
+def test_vulnerability_3d(tmp_path: Path) -> None:
+    """Three networks, each with a curve that reaches 100 %."""
+    run_recipe(vulnerability_3d, out=tmp_path, tiny=True)
+    rows = pyarrow.csv.read_csv(tmp_path / "table.csv").to_pylist()
+    curves = {row["attack"]: [r for r in rows if r["attack"] == row["attack"]] for row in rows if row["attack"]}
+    names = ["3-D", "3-D halved", "middle slices"]
+    assert list(curves) == [f"BIM, {name}" for name in names]
+    assert {row["dataset"] for row in rows} == {f"Brain CT (phantoms), {name}" for name in names}
+    for points in curves.values():
+        assert [point["eps"] for point in points] == list(vulnerability_3d.tiny["eps"])
+        assert points[-1]["value"] == 100
+        assert all(point["ci_low"] <= point["value"] <= point["ci_high"] for point in points)
+    page = (tmp_path / "report.html").read_text()
+    assert page.count('aria-label="Success of BIM') == 3
+    assert run_recipe(vulnerability_3d, out=tmp_path, tiny=True).computed == 0
 
 
 @pytest.mark.parametrize("name", ["ood-lesions", "ood-lesions-fundus"])

@@ -119,9 +119,8 @@ def load_dataset(
     frame = make_frame(size, resize, channels, "load_dataset", depth=depth, window=window)
     if source in PHANTOM_CLASSES:
         require(root is None, "root", "load_dataset", "None for a phantom, which reads no files", root)
-        require(depth is None, "depth", "load_dataset", f"None for {source}, which draws images", depth)
         require(not classes, "classes", "load_dataset", "left out for a phantom", classes)
-        return phantom_dataset(source, n, size=size, channels=frame.channels, seed=seed)
+        return phantom_dataset(source, n, size=size, channels=frame.channels, seed=seed, depth=depth)
     folder = check_root(root)
     name = source or detect_source(folder, volumes=depth is not None)
     check_kind(name, frame)

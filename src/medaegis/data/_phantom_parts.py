@@ -20,8 +20,7 @@ Array: TypeAlias = NDArray[np.floating[Any]]
 
 OVERSAMPLING = 4
 STEPS = 14  # points of a curve
-_SMALLEST = 32
-_LARGEST = 1024
+_RANGES = {"n": (1, 10**9), "size": (32, 1024), "depth": (8, 256), "seed": (0, 2**32 - 1)}
 # Eight images of six patients: the last two patients have a second image. Labels of neighbours differ.
 _PATIENTS = (0, 1, 2, 3, 4, 5, 4, 5)
 _VISITS = (0, 0, 0, 0, 0, 0, 1, 1)
@@ -73,7 +72,7 @@ def make_phantoms(render: Render, kind: tuple[int, str], n: int, size: int, seed
         InputError: an argument is not an int in its range.
     """
     number, name = kind
-    _check(f"{name}_phantoms", n, size, seed)
+    check_counts(f"{name}_phantoms", n=n, size=size, seed=seed)
     images = np.empty((n, 3, size, size), np.uint8)
     labels = np.empty(n, np.int64)
     groups: list[str] = []
@@ -88,9 +87,10 @@ def make_phantoms(render: Render, kind: tuple[int, str], n: int, size: int, seed
     return Phantoms(images, labels, tuple(groups))
 
 
-def _check(owner: str, n: int, size: int, seed: int) -> None:
-    rules = (("n", n, 1, 10**9), ("size", size, _SMALLEST, _LARGEST), ("seed", seed, 0, 2**32 - 1))
-    for argument, value, low, high in rules:
+def check_counts(owner: str, **counts: int) -> None:
+    """Raise `InputError` unless each of `n`, `size`, `depth` and `seed` that is given is an int in its range."""
+    for argument, value in counts.items():
+        low, high = _RANGES[argument]
         good = isinstance(value, (int, np.integer)) and not isinstance(value, bool) and low <= value <= high  # pyright: ignore[reportUnnecessaryIsInstance]  # callers may be untyped
         require(good, argument, owner, f"an int in [{low}, {high}]", value)
 
@@ -111,7 +111,7 @@ def place(points: Array, view: View) -> Array:
 
 
 @cache
-def _spread(cells: int, size: int) -> Array:
+def splines(cells: int, size: int) -> Array:
     """Cubic B-splines (size, cells + 3), `cells` of them to the image's side."""
     centre = (np.arange(size, dtype=np.float32)[:, None] + 0.5) * (cells / size)
     away = np.abs(centre - np.arange(-1, cells + 2, dtype=np.float32)[None, :])
@@ -132,7 +132,7 @@ def smooth_field(rng: Generator, size: int, *cells: int) -> Array:
     """A random field (size, size), mean 0 and variance about 1, with each of `cells` bumps to a side, summed."""
     field = np.zeros((size, size), np.float32)
     for count in cells:
-        spread = _spread(count, size)
+        spread = splines(count, size)
         field += spread @ rng.standard_normal((count + 3, count + 3), np.float32) @ spread.T
     return field / np.float32(0.48 * len(cells) ** 0.5)  # 0.48: the splines' share of the variance that a pixel keeps
 

@@ -27,6 +27,7 @@ from medaegis.experiment._stage import Result, Stage
 from medaegis.experiment._store import Store
 from medaegis.experiment._stress import Published, StressSettings, stress_plan
 from medaegis.experiment._substitutes import SubstitutesSettings, substitutes_plan
+from medaegis.experiment._vulnerability import VulnerabilitySettings, vulnerability_plan
 
 __all__ = [
     "AegisSettings",
@@ -62,6 +63,7 @@ __all__ = [
     "Store",
     "StressSettings",
     "SubstitutesSettings",
+    "VulnerabilitySettings",
     "aegis_plan",
     "attack_plan",
     "curve_plan",
@@ -89,4 +91,5 @@ __all__ = [
     "sets_plan",
     "stress_plan",
     "substitutes_plan",
+    "vulnerability_plan",
 ]

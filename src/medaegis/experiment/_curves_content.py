@@ -9,8 +9,9 @@ from torch import Tensor
 
 from medaegis.experiment._content import Content, Row, percent
 from medaegis.experiment._context import Context
-from medaegis.experiment._curves import EVERY, MINIMAL, TRANSFER, CurvePlan
+from medaegis.experiment._curves import EVERY, MINIMAL, TRANSFER, CurvePlan, CurvePoint
 from medaegis.experiment._facts import data_facts, estimates, model_facts, notes_of, split_facts
+from medaegis.experiment._stages_model import AdversarialCases
 from medaegis.experiment._weakness import Check, Outcome, adaptive_check, alive, not_below, not_run, reaches_all
 from medaegis.measure import share
 
@@ -36,9 +37,10 @@ def title(plan: CurvePlan, name: str) -> str:
     return ("TF " if name == TRANSFER else "") + plan.points[name][0].named.build().name
 
 
-def _groups(plan: CurvePlan, context: Context) -> list[str]:
-    data = plan.cases.classifier.split.images.dataset(context)
-    return [data.groups[i] for i in plan.cases.split(context).test]
+def test_groups(cases: AdversarialCases, context: Context) -> list[str]:
+    """The patient of each case of AdvTest."""
+    data = cases.classifier.split.images.dataset(context)
+    return [data.groups[i] for i in cases.split(context).test]
 
 
 def _rows(plan: CurvePlan, context: Context) -> list[Row]:
@@ -46,7 +48,7 @@ def _rows(plan: CurvePlan, context: Context) -> list[Row]:
     clean = where | {"attack": "", "eps": ""}
     figures = estimates(context.get(plan.cases.classifier).info["test"])
     rows = [Row(metric=name, **clean, **percent(figure)) for name, figure in figures.items()]
-    groups = _groups(plan, context)
+    groups = test_groups(plan.cases, context)
     for name in plan.settings.attacks:
         for eps in plan.settings.eps:
             figure = share(plan.fooled(name, eps, context).numpy(), groups=groups)
@@ -55,23 +57,28 @@ def _rows(plan: CurvePlan, context: Context) -> list[Row]:
 
 
 def _cases(plan: CurvePlan, context: Context) -> list[dict[str, Any]]:
-    data = plan.cases.classifier.split.images.dataset(context)
-    test = plan.cases.split(context).test
-    lines: list[dict[str, Any]] = []
-    for name, points in plan.points.items():
-        for point in points:
-            found = context.get(point).tensors
-            shared = {"attack": title(plan, name), "eps": point.named.eps or "", "hfc": ""}
-            shared |= {"kind": "adversarial", "detector": "", "score": float("nan"), "threshold": float("nan")}
-            lines += [
-                {"case": data.names[place], "group": data.groups[place], "label": data.class_names[data.labels[place]]}
-                | {"prediction": data.class_names[int(found["prediction"][i])], "fooled": bool(found["fooled"][i])}
-                | {size: float(found[size][i]) for size in ("objective", "linf", "rms")}
-                | {count: int(found[count][i]) for count in ("steps", "zero_gradient", "stuck")}
-                | shared
-                for i, place in enumerate(test)
-            ]
-    return lines
+    return [
+        line
+        for name, points in plan.points.items()
+        for point in points
+        for line in point_lines(point, title(plan, name), context)
+    ]
+
+
+def point_lines(point: CurvePoint, attack: str, context: Context) -> list[dict[str, Any]]:
+    """One line for each case of AdvTest under one attack at one budget."""
+    data = point.cases.classifier.split.images.dataset(context)
+    found = context.get(point).tensors
+    shared = {"attack": attack, "eps": point.named.eps or "", "hfc": ""}
+    shared |= {"kind": "adversarial", "detector": "", "score": float("nan"), "threshold": float("nan")}
+    return [
+        {"case": data.names[place], "group": data.groups[place], "label": data.class_names[data.labels[place]]}
+        | {"prediction": data.class_names[int(found["prediction"][i])], "fooled": bool(found["fooled"][i])}
+        | {size: float(found[size][i]) for size in ("objective", "linf", "rms")}
+        | {count: int(found[count][i]) for count in ("steps", "zero_gradient", "stuck")}
+        | shared
+        for i, place in enumerate(point.cases.split(context).test)
+    ]
 
 
 def _facts(plan: CurvePlan, context: Context) -> dict[str, Any]:

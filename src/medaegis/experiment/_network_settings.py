@@ -57,10 +57,15 @@ class NetworkSettings(Settings):
     classes: Names = Field((), description="names of the classes that are kept; all by default")
     cases: int = Field(400, ge=20, description="number of phantoms")
     split: Literal["patient", "image"] = Field("patient", description="image reproduces the papers")
-    model: str = Field("resnet18", description="torchvision name, small-resnet or package.module:factory")
-    weights: str | None = Field("auto", description="path, imagenet, none, or auto: a known file, else imagenet")
+    model: str = Field(
+        "resnet18", description="torchvision name, small-resnet, resnet18-3d, small-resnet-3d or package.module:factory"
+    )
+    weights: str | None = Field(
+        "auto", description="path, imagenet, kinetics, none, or auto: a known file, else imagenet"
+    )
     epochs: int = Field(12, ge=0, description="most training epochs; 0 takes the model as it comes")
     train_batch: int = Field(64, ge=2, description="cases a training step")
+    crop: int | None = Field(None, ge=16, description="side of the random patch that training sees; none: all of it")
     learning_rate: float = Field(3e-4, gt=0, description="of Adam")
     seed: int = Field(0, ge=0, description="of everything random")
 
@@ -102,7 +107,10 @@ def classifier_on(settings: NetworkSettings, split: SplitCases) -> Classifier:
     """A classifier by the settings on a split that stands already."""
     weights = find_weights(settings.weights, settings.model, settings.data)
     train = TrainSettings(
-        epochs=max(1, settings.epochs), batch_size=settings.train_batch, learning_rate=settings.learning_rate
+        epochs=max(1, settings.epochs),
+        batch_size=settings.train_batch,
+        learning_rate=settings.learning_rate,
+        crop=settings.crop,
     )
     return Classifier(
         split,

@@ -62,7 +62,7 @@ def clean_pass(settings: OwnSettings) -> tuple[CleanPass, nn.Module]:
         None if phantom else settings.data,
         size=settings.size,
         limit=settings.limit,
-        n=2 * (settings.limit or PHANTOMS) if phantom else 0,
+        n=len(PHANTOM_CLASSES[settings.data]) * (settings.limit or PHANTOMS) if phantom else 0,
         seed=settings.seed,
         labels=settings.labels,
         channels=settings.channels,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -32,6 +32,7 @@ from medaegis.data import (
 from medaegis.data._geometry import Frame, make_frame
 from medaegis.data._load import check_kind
 from medaegis.data._sources import LabelKind, check_root
+from medaegis.data._views import VIEWS
 from medaegis.experiment._context import Context
 from medaegis.experiment._stage import Result, Stage, unkeyed
 
@@ -57,6 +58,7 @@ class Images(Stage):
         depth: number of slices of a volume, or None for images.
         window: "centre,width" of DICOM and NIfTI files, or None for the default; see `medaegis.data.load_dataset`.
         classes: names of those that are kept; all where none is named.
+        view: "" for what is read; of volumes, "middle" for their middle slices, "halved" for half of every side.
         root: the folder.
     """
 
@@ -71,10 +73,20 @@ class Images(Stage):
     depth: int | None = None
     window: str | None = None
     classes: tuple[str, ...] = ()
+    view: str = ""
     root: str = unkeyed("")
 
+    @property
+    def inputs(self) -> tuple[Stage, ...]:
+        """A view is made from the images as they were read."""
+        return (replace(self, view=""),) if self.view else ()
+
     def compute(self, context: Context) -> Result:
-        """Decode once."""
+        """Decode once; a view reads nothing again."""
+        if self.view:
+            tensors, info = context.get(self.inputs[0])
+            seen = VIEWS[self.view](tensors["images"].numpy())
+            return Result(tensors | {"images": torch.from_numpy(seen)}, info)
         found = load_dataset(
             self.root or None,
             source=self.source,

@@ -23,7 +23,7 @@ from medaegis.experiment._context import Context
 from medaegis.experiment._stage import Result, Stage, unkeyed
 from medaegis.experiment._stages_data import SplitCases, cases_at
 from medaegis.measure import auc, share
-from medaegis.models import PENULTIMATE, Cases, Taps, TrainSettings, build_model, frozen, train_classifier
+from medaegis.models import KINETICS, PENULTIMATE, Cases, Taps, TrainSettings, build_model, frozen, train_classifier
 
 Index = NDArray[np.int64]
 
@@ -298,7 +298,7 @@ class Bank(Stage):
 
 
 def file_hash(path: str | Path | None) -> str:
-    """Hash of a weights file's content; "imagenet" and None stand for themselves.
+    """Hash of a weights file's content; "imagenet", "kinetics" and None stand for themselves.
 
     Raises:
         DataError: the file cannot be read.
@@ -307,7 +307,7 @@ def file_hash(path: str | Path | None) -> str:
         >>> file_hash(None), file_hash("imagenet")
         ('', 'imagenet')
     """
-    if path is None or path == "imagenet":
+    if path in (None, "imagenet", KINETICS):
         return str(path or "")
     try:
         with Path(path).open("rb") as file:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from medaegis._errors import NumericsError, is_int, is_number, require
+from medaegis._late import late, settled
 from medaegis._progress import progress_bar
 from medaegis._types import Images, Labels
 from medaegis.models._checkpoint import read_checkpoint, write_checkpoint
@@ -35,6 +36,9 @@ class TrainSettings:
         shift: largest random shift of a training image, as a share of its side; stands for the papers' random crop.
         class_weights: weight the loss by inverse class frequency.
         weight_decay: of Adam.
+        crop: height and width of the patch that training sees of each image, at a random place and as deep as the
+            volume, as in the paper's 30 x 128 x 128 of 30 x 270 x 270; None shows the whole image. Validation, and
+            all that follows, always sees the whole.
 
     Raises:
         InputError: a setting is out of range.
@@ -54,6 +58,7 @@ class TrainSettings:
     shift: float = 0.05
     class_weights: bool = True
     weight_decay: float = 0.0
+    crop: int | None = late(None)
 
     def __post_init__(self) -> None:
         for name, least in (("epochs", 1), ("batch_size", 2), ("patience", 0), ("stop_after", 1)):
@@ -63,6 +68,8 @@ class TrainSettings:
         require(is_number(rate) and rate > 0, "learning_rate", "TrainSettings", "a number > 0", rate)
         require(is_number(shift) and 0 <= shift < 1, "shift", "TrainSettings", "a share in [0, 1)", shift)
         require(is_number(decay) and decay >= 0, "weight_decay", "TrainSettings", "a number >= 0", decay)
+        good = self.crop is None or (is_int(self.crop) and self.crop >= 1)
+        require(good, "crop", "TrainSettings", "an int >= 1 or None", self.crop)
 
 
 class Cases(NamedTuple):
@@ -161,7 +168,7 @@ class _Session:
 
     def __init__(self, model: nn.Module, settings: TrainSettings, seed: int, weights: Tensor | None) -> None:
         self.model, self.settings, self.weights = model, settings, weights
-        self.origin: dict[str, Any] = asdict(settings) | {"seed": seed}
+        self.origin: dict[str, Any] = settled(settings) | {"seed": seed}
         self.optimiser = torch.optim.Adam(
             model.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
         )
@@ -177,6 +184,7 @@ class _Session:
         for index in _batches(order, self.settings.batch_size):
             x = train.images(index)
             x = augment(x, flip=self.settings.flip, shift=self.settings.shift, generator=generator)
+            x = patches(x, self.settings.crop, generator=generator)
             loss = functional.cross_entropy(self.model(x), train.labels[index], weight=self.weights)
             self._check_loss(loss.item(), "training")
             self.optimiser.zero_grad(set_to_none=True)
@@ -237,7 +245,7 @@ def augment(x: Images, *, flip: bool, shift: float, generator: torch.Generator) 
     Args:
         x: images (n, c, *space).
         flip: mirror each left-right with probability 1/2.
-        shift: largest shift along each axis, as a share of the smallest side.
+        shift: largest shift along each axis, as a share of the image's length there.
         generator: of all draws, on the CPU.
 
     Example:
@@ -247,14 +255,39 @@ def augment(x: Images, *, flip: bool, shift: float, generator: torch.Generator) 
     if flip:
         mirrored = (torch.rand(len(x), generator=generator) < 0.5).to(x.device)
         x = torch.where(mirrored.reshape(-1, *(1,) * (x.dim() - 1)), x.flip(-1), x)
-    reach = int(shift * min(x.shape[2:]))
-    if reach == 0:
-        return x
     for axis in range(2, x.dim()):
+        reach = int(shift * x.shape[axis])
+        if reach == 0:
+            continue
         moves = torch.randint(-reach, reach + 1, (len(x),), generator=generator)
         place = (torch.arange(x.shape[axis]) + moves[:, None]).clamp_(0, x.shape[axis] - 1)
         shape = [len(x), *(x.shape[a] if a == axis else 1 for a in range(1, x.dim()))]
         x = x.gather(axis, place.to(x.device).reshape(shape).expand(x.shape))
+    return x
+
+
+def patches(x: Images, side: int | None, *, generator: torch.Generator) -> Images:
+    """A patch of each image at a place of its own, `side` high and wide and with every slice of a volume.
+
+    Args:
+        x: images (n, c, *space).
+        side: height and width of the patch; None, or one that is no smaller than the image, leaves it whole.
+        generator: of all draws, on the CPU.
+
+    Returns:
+        (n, c, *space) with the last two dimensions at most `side`.
+
+    Source: HFC-23 section V-A ("We randomly crop patches with a size of 30 x 128 x 128").
+
+    Example:
+        >>> patches(torch.zeros(2, 1, 5, 8, 8), 4, generator=torch.Generator()).shape
+        torch.Size([2, 1, 5, 4, 4])
+    """
+    for axis in (-2, -1) if side is not None else ():
+        length = x.shape[axis]
+        if side is not None and side < length:
+            starts = torch.randint(0, length - side + 1, (len(x),), generator=generator).tolist()
+            x = torch.cat([case.narrow(axis, start, side) for case, start in zip(x.split(1), starts, strict=True)])
     return x
 
 

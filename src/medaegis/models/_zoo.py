@@ -17,9 +17,11 @@ from torch import Tensor, nn
 from medaegis._errors import DataError, InputError, MedaegisError, is_a, is_int, require
 from medaegis._types import Images
 from medaegis.models._frozen import seeded
+from medaegis.models._volumes import KINETICS, RESNET, SMALL, SmallResNet3d, for_channels, kinetics_scale, resnet18_3d
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
+OWN = ("small-resnet", SMALL, RESNET)  # names that torchvision does not have
 
 
 class Normalised(nn.Module):
@@ -81,19 +83,21 @@ class Built(NamedTuple):
 
 
 def build_model(
-    name: str, *, classes: int, weights: str | Path | None = None, seed: int = 0, channels: int = 3
+    name: str, *, classes: int, weights: str | Path | None = None, seed: int = 0, channels: int | None = None
 ) -> Built:
     """A classifier by name.
 
     Args:
-        name: a torchvision classifier (`resnet18`, `resnet50`, `vgg16` …), `small-resnet`, or `package.module:factory`,
-            a function without required arguments that returns the user's module (images in [0, 1] to logits).
+        name: a torchvision classifier (`resnet18`, `resnet50`, `vgg16` …), `small-resnet`, for volumes `resnet18-3d`
+            (torchvision's `r3d_18`) or `small-resnet-3d`, or `package.module:factory`, a function without required
+            arguments that returns the user's module (images in [0, 1] to logits).
         classes: number of classes k; the last dense layer of a torchvision network is replaced to match.
-        weights: None for random initialisation, `"imagenet"` for torchvision's own (downloaded once), or the path of a
+        weights: None for random initialisation, `"imagenet"` for torchvision's own (downloaded once), for `resnet18-3d`
+            `"kinetics"` (its own, of videos; the first layer's kernels are summed for one channel), or the path of a
             state dict (`.pth` or `.safetensors`); it may be partial, what is missing and unexpected is reported. A
             file trained for `classes` classes brings its own last layer.
         seed: seed of the initialisation, also of what a factory draws from torch's global generator.
-        channels: channels of the images, for `small-resnet`.
+        channels: channels of the images, for `small-resnet` (3 by default) and the networks for volumes (1).
 
     Returns:
         The network in evaluation mode and the report on its weights.
@@ -113,7 +117,11 @@ def build_model(
         if name == "small-resnet":
             from medaegis.models._small_resnet import SmallResNet
 
-            return _with_weights(SmallResNet(classes, channels=channels), weights)
+            return _with_weights(SmallResNet(classes, channels=channels or 3), weights)
+        if name == SMALL:
+            return _with_weights(SmallResNet3d(classes, channels=channels or 1), weights)
+        if name == RESNET:
+            return _resnet18_3d(classes, weights, channels or 1)
         return _torchvision(name, classes, weights)
 
 
@@ -162,22 +170,40 @@ def _torchvision(name: str, classes: int, weights: str | Path | None) -> Built:
     from torchvision import models as zoo
 
     known = list(zoo.list_models(module=zoo))
-    close = difflib.get_close_matches(name.lower(), [*known, "small-resnet"], n=3)
+    close = difflib.get_close_matches(name.lower(), [*known, *OWN], n=3)
     fix = f"Did you mean {' or '.join(close)}?" if close else "See torchvision.models.list_models()."
-    rule = "a torchvision classifier, small-resnet or package.module:factory"
+    rule = f"a torchvision classifier, {', '.join(OWN)} or package.module:factory"
     require(name in known, "model", "build_model", rule, name, fix)
+    require(weights != KINETICS, "weights", "build_model", f'a path, "imagenet" or None for {name}', weights)
     state: dict[str, Tensor] | None = None
     if weights == "imagenet":
         state = _download(name)
     elif weights is not None:
         state = read_state(weights)
     network = zoo.get_model(name, weights=None, num_classes=1000)
-    report = load_partial(network, state, source=str(weights)) if state is not None else None
+    report = _headed(network, classes, state, str(weights))
+    return Built(Normalised(network).eval(), report)
+
+
+def _resnet18_3d(classes: int, weights: str | Path | None, channels: int) -> Built:
+    rule = f'a path, "{KINETICS}" or None for {RESNET}'
+    require(weights != "imagenet", "weights", "build_model", rule, weights, "ImageNet's kernels are flat.")
+    state: dict[str, Tensor] | None = None
+    if weights is not None:
+        state = for_channels(_download("r3d_18") if weights == KINETICS else read_state(weights), channels)
+    network = resnet18_3d(channels)
+    report = _headed(network, classes, state, str(weights))
+    return Built(Normalised(network, *kinetics_scale(channels)).eval(), report)
+
+
+def _headed(network: nn.Module, classes: int, state: dict[str, Tensor] | None, source: str) -> LoadReport | None:
+    """Give a network a head for `classes` classes and load what fits; a file of such a network brings its own head."""
+    report = load_partial(network, state, source=source) if state is not None else None
     replace_head(network, classes)
     if state is not None and report is not None and report.reshaped:
-        again = load_partial(network, state, source=str(weights))  # the head of a network trained for these classes
+        again = load_partial(network, state, source=source)  # the head of a network trained for these classes
         report = again if len(again.reshaped) < len(report.reshaped) else report
-    return Built(Normalised(network).eval(), report)
+    return report
 
 
 def _download(name: str) -> dict[str, Tensor]:
@@ -253,7 +279,7 @@ def load_partial(model: nn.Module, state: dict[str, Tensor], *, source: str) -> 
 
 def _with_weights(model: nn.Module, weights: str | Path | None) -> Built:
     rule = "a path, or None, for a network outside torchvision"
-    require(weights != "imagenet", "weights", "build_model", rule, weights)
+    require(weights not in ("imagenet", KINETICS), "weights", "build_model", rule, weights)
     report = None if weights is None else load_partial(model, read_state(weights), source=str(weights))
     return Built(model.eval(), report)
 

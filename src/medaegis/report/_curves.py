@@ -83,16 +83,20 @@ def _about(row: Row) -> tuple[str, str]:
 
 def _finding(rows: Sequence[Row]) -> Finding:
     strongest = [max((r for r in rows if r.eps == eps), key=lambda r: r.value) for eps in _every_budget(rows)]
+    attacks = unique(r.attack for r in rows)
+    several = len(attacks) > 1
     half = next((r for r in strongest if r.value >= HALF), None)
     lead = "No attack changes the decision of the classifier in half of the cases at any of the budgets."
     if half is not None:
         lead = (
             f"A budget of {half.eps} is enough to change the decision of the classifier in "
-            f"{number(half.value)}\u00a0% {interval(half)} of cases (n\u00a0=\u00a0{half.n}), with {half.attack}."
+            f"{number(half.value)}\u00a0% {interval(half)} of cases (n\u00a0=\u00a0{half.n})"
+            + (f", with {half.attack}." if several else ".")
         )
-    best = ", ".join(f"{r.eps}: {number(r.value)}\u00a0% ({r.attack})" for r in strongest)
-    title = f"{len(unique(r.attack for r in rows))} attacks against the budget ({', '.join(_about(rows[0]))})"
-    return Finding(title, lead, (f"The strongest attack at each budget is {best}.",))
+    best = ", ".join(f"{r.eps}: {number(r.value)}\u00a0%" + (f" ({r.attack})" if several else "") for r in strongest)
+    who = f"{len(attacks)} attacks" if several else attacks[0]
+    title = f"{who} against the budget ({', '.join(_about(rows[0]))})"
+    return Finding(title, lead, (f"{'The strongest attack' if several else 'Success'} at each budget is {best}.",))
 
 
 def _every_budget(rows: Sequence[Row]) -> list[str]:
@@ -108,8 +112,9 @@ def grid_text(curves: Curves) -> list[str]:
         ['Fooled, percent      1/256', 'BIM                   50.0']
     """
     grid = curves.grid
-    head = "Fooled, percent".ljust(16) + "".join(column.metric.rjust(10) for column in grid.columns)
-    return [head, *(line.name.ljust(16) + "".join(c.value.rjust(10) for c in line.cells) for line in grid.lines)]
+    wide = max(16, *(len(line.name) + 2 for line in grid.lines))
+    head = "Fooled, percent".ljust(wide) + "".join(column.metric.rjust(10) for column in grid.columns)
+    return [head, *(line.name.ljust(wide) + "".join(c.value.rjust(10) for c in line.cells) for line in grid.lines)]
 
 
 def _drawn(row: Row) -> bool:
