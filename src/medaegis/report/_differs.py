@@ -20,6 +20,7 @@ SETS = {
 SOURCES = {"kermany": "Chest X-ray", "aptos": "Fundoscopy"}
 """Sources that can only be of one of these sets, where the table calls the set something else."""
 NETWORKS, SIZE, NETWORK_3D = ("ResNet-50", "VGG-16"), 256, "ResNet-18 with 3-D kernels"
+UNNAMED = "HFC-23 Table VI"
 KNOWN = {"resnet50": "ResNet-50", "vgg16": "VGG-16", "resnet18": "ResNet-18", "small-resnet": "a small ResNet"}
 STEP = 0.02  # of 1/256: the step size of the HFC papers
 AEGIS_STEPS = 100
@@ -116,7 +117,8 @@ def _network(manifest: Manifest, names: Sequence[str]) -> Difference | None:
     volumes = "Brain" in names
     if not volumes and KNOWN.get(kind) in NETWORKS and size in (SIZE, None):
         return None
-    paper = NETWORK_3D if volumes else f"{NETWORKS[0]} at {SIZE} px"
+    named = "a network that it does not name" if UNNAMED in (manifest.paper or "") else NETWORKS[0]
+    paper = NETWORK_3D if volumes else f"{named} at {SIZE} px"
     here = KNOWN.get(kind, kind) + (f" at {size} px" if isinstance(size, int) else "")
     why = f"It ran on {_machine(manifest)}; smaller networks and images can be less vulnerable at small budgets."
     return Difference("Network", here, paper, why)

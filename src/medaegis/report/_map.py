@@ -19,9 +19,9 @@ RASTER_BEYOND = 3000  # dots from which a scatter plot is kept as pixels, to kee
 TOUCHED = 1500  # dots up to which each can be pointed at
 FACE_BYTES = 900_000  # of PNG; base64 makes them a third larger
 FACE_SIDE = 64  # pixels of a face that is taken from the gallery
-CLEAN_MARKERS = (("#0072B2", "o"), ("#2E86C1", "s"), ("#00876A", "p"), ("#767676", "P"))
-ATTACK_MARKERS = (("#D55E00", "^"), ("#B0588A", "v"), ("#857A00", "<"), ("#767676", ">"))
-HIDDEN_MARKERS = (("#000000", "X"), ("#B57600", "D"), ("#00876A", "*"), ("#555555", "h"))
+CLEAN_MARKERS = (("#0072B2", "o"), ("#00876A", "s"), ("#2E86C1", "p"), ("#767676", "P"))
+ATTACK_MARKERS = (("#D55E00", "^"), ("#B0588A", "v"), ("#8A6D3B", "<"), ("#767676", ">"))
+HIDDEN_MARKERS = (("#000000", "X"), ("#B57600", "D"), ("#857A00", "*"), ("#555555", "h"))
 
 
 @dataclass(frozen=True)
@@ -167,7 +167,7 @@ def scatter_svg(
     with drawing(5.6, 4.6) as (figure, axes):
         for mark in marks:
             here = labels == mark.label
-            dots = axes.scatter(x[here], y[here], s=16, c=mark.colour, marker=mark.shape, alpha=0.75)
+            dots = axes.scatter(x[here], y[here], s=16, c=mark.colour, marker=mark.shape, alpha=0.9)
             dots.set(linewidths=0.3, edgecolors="white", rasterized=labels.size > RASTER_BEYOND)
         axes.spines[:].set_visible(True)
         axes.set(xticks=[], yticks=[], aspect="equal", adjustable="datalim")
