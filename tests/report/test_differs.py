@@ -97,3 +97,15 @@ def test_the_box_stands_before_the_tables_and_holds_the_recipes_words(page: str)
 @pytest.mark.parametrize(("paper", "family"), [("Aegis Tables 3 and 4", "Aegis"), ("HFC-23 V-I", "HFC-23"), ("", None)])
 def test_families(paper: str, family: str | None) -> None:
     assert family_of(paper) == family
+
+
+def test_a_joined_run_counts_each_set_and_names_each_network(tmp_path: Path) -> None:
+    classes = {"detectors-fundus, a": 100, "detectors-fundus, b": 67, "detectors-chest-xray, a": 1103}
+    data, model = manifest()["data"] | {"classes": classes, "n": 1270}, manifest()["model"]
+    folder = write_fake_run(tmp_path / "run", budgets=(1,), data=data, model=model | {"name": "resnet18, vgg16"})
+    run = read_run(folder)
+    rows = [Row(name, *list(vars(run.table[0]).values())[1:]) for name in ("Fundoscopy (IDRiD)", "Chest X-ray")]
+    told = {d.what: d.here for d in differences_from_paper(run.manifest, rows)}
+    assert told["Images, Fundoscopy"] == "167"
+    assert told["Images, Chest X-ray"] == "1,103"
+    assert told["Network"] == "ResNet-18 and VGG-16"

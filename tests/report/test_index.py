@@ -28,6 +28,7 @@ def shelf(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_fake_run(folder / "first", budgets=(1,), paper="HFC-21 Table 1, HFC-23 Fig. 4")
     write_fake_run(folder / "own", budgets=(1,), paper=None, checks=[])
     write_fake_defence(folder / "trial")
+    render_report(write_fake_run(folder / "journal" / "part & one", budgets=(1,)))
     (folder / "stages").mkdir()
     render_index(folder)
     return folder
@@ -81,6 +82,12 @@ def test_reports_that_are_there_are_kept(shelf: Path) -> None:
     assert render_index(shelf).read_bytes() == before
     assert page.read_text(encoding="utf-8") == "mine"
     render_report(page.parent)
+
+
+def test_a_joined_run_leads_to_its_parts(index: str) -> None:
+    assert re.findall(r'<dt>Parts</dt><dd><a href="([^"]+)">([^<]+)', index) == [
+        ("journal/part%20%26%20one/report.html", "part &amp; one")
+    ]
 
 
 def test_one_damaged_run_does_not_hide_the_others(tmp_path: Path) -> None:

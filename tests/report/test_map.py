@@ -28,7 +28,9 @@ from report.fake_run import DETECTORS, N
 def test_places_are_where_matplotlib_drew_the_dots() -> None:
     x, y = np.array([0.0, 1.0, 3.0]), np.array([0.0, 2.0, 1.0])
     svg, places = scatter_svg(x, y, ["a", "a", "a"], markers(["a"]), name="s", alt="Dots")
-    width, height = (float(n) for n in re.search(r'viewBox="0 0 ([\d.]+) ([\d.]+)"', svg).groups())  # type: ignore[union-attr]  # the drawing has one
+    box = re.search(r'viewBox="0 0 ([\d.]+) ([\d.]+)"', svg)
+    assert box is not None
+    width, height = map(float, box.groups())
     drawn = [(float(a), float(b)) for a, b in re.findall(r'<use [^>]*x="([\d.]+)" y="([\d.]+)"', svg)][:3]
     assert places == pytest.approx(np.array(drawn) / [width, height] * 100, abs=1e-3)
 

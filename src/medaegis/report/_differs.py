@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +16,13 @@ SETS = {
     "Brain": ("1,486 volumes of one hospital, not public", 1486),
     "CIFAR-10": ("60,000", 60000),
 }
+WORDS = {
+    "Fundoscopy": ("fundoscopy", "fundus"),
+    "Chest X-ray": ("chest x-ray", "chest-xray", "chest_xray"),
+    "Brain": ("brain",),
+    "CIFAR-10": ("cifar",),
+}
+"""What names of sets and parts hold."""
 SOURCES = {"kermany": "Chest X-ray", "aptos": "Fundoscopy"}
 """Sources that can only be of one of these sets, where the table calls the set something else."""
 NETWORKS, SIZE, NETWORK_3D = ("ResNet-50", "VGG-16"), 256, "ResNet-18 with 3-D kernels"
@@ -93,15 +99,23 @@ def _scale(manifest: Manifest) -> Difference | None:
 def _images(manifest: Manifest, names: Sequence[str]) -> list[Difference]:
     data, found = manifest.data, list[Difference]()
     for name in names:
-        own = [count for label, count in data.classes.items() if label.startswith(f"{name}, ")]
-        n, where = (sum(own), "--data") if own else (data.n, data.root)
-        said, size = SETS[name]
-        if n != size:
+        own, (said, size) = _count(data.classes, name), SETS[name]
+        n, where = (data.n, data.root) if own is None and len(names) == 1 else (own, "--data")
+        if n is not None and n != size:
             why = f"It is what {where} holds" + ("; fewer images make wider intervals." if n < size else ".")
             found.append(Difference(f"Images, {name}", f"{n:,}", said, why))
     if not found and data.source.startswith("phantom"):
         found.append(Difference("Images", f"{data.n:,} ({data.source})", "real ones", "Synthetic images need no data."))
     return found
+
+
+def _count(classes: Mapping[str, int], name: str) -> int | None:
+    """The images of one set in a run of several, whose classes are told apart by the set's or the part's name."""
+    groups: dict[str, int] = {}
+    for label, count in classes.items():
+        group = label.lower().rpartition(", ")[0]
+        groups[group] = groups.get(group, 0) + count
+    return next((n for group, n in groups.items() if any(word in group for word in WORDS[name])), None)
 
 
 def _split(manifest: Manifest) -> Difference | None:
@@ -113,13 +127,13 @@ def _split(manifest: Manifest) -> Difference | None:
 
 
 def _network(manifest: Manifest, names: Sequence[str]) -> Difference | None:
-    size, kind = manifest.settings.get("size"), re.split(r"[ ,]", manifest.model.name)[0]
-    volumes = "Brain" in names
-    if not volumes and KNOWN.get(kind) in NETWORKS and size in (SIZE, None):
+    size, volumes = manifest.settings.get("size"), "Brain" in names
+    kinds = unique(KNOWN.get(one.split(" ")[0], one.split(" ")[0]) for one in manifest.model.name.split(", "))
+    if not volumes and set(kinds) <= set(NETWORKS) and size in (SIZE, None):
         return None
     named = "a network that it does not name" if UNNAMED in (manifest.paper or "") else NETWORKS[0]
     paper = NETWORK_3D if volumes else f"{named} at {SIZE} px"
-    here = KNOWN.get(kind, kind) + (f" at {size} px" if isinstance(size, int) else "")
+    here = " and ".join(kinds) + (f" at {size} px" if isinstance(size, int) else "")
     why = f"It ran on {_machine(manifest)}; smaller networks and images can be less vulnerable at small budgets."
     return Difference("Network", here, paper, why)
 

@@ -40,6 +40,7 @@ class Listed:
         passed: checks of the attack's strength that passed.
         failed: those that did not, in words.
         not_run: checks that were not run.
+        parts: titles and addresses of the pages of a joined run's parts.
     """
 
     folder: str
@@ -51,6 +52,7 @@ class Listed:
     passed: int
     failed: tuple[str, ...]
     not_run: int
+    parts: tuple[tuple[str, str], ...] = ()
 
     @property
     def scale(self) -> str:
@@ -145,6 +147,14 @@ def _listed(path: Path) -> Listed:
         sum(check.passed is True for check in checks),
         tuple(check.name for check in checks if check.passed is False),
         sum(check.passed is None for check in checks),
+        tuple((part.name, f"{quote(path.name)}/{quote(part.name)}/report.html") for part in _parts(path)),
+    )
+
+
+def _parts(path: Path) -> list[Path]:
+    """The runs inside a run, which joins them, as far as their reports are there."""
+    return sorted(
+        part for part in path.iterdir() if part.is_dir() and is_run(part) and (part / "report.html").is_file()
     )
 
 

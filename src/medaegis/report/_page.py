@@ -129,6 +129,8 @@ def _results(run: RunFolder) -> dict[str, Any]:
         "first_seed": next(iter(run.by_seed), None),
         "crossings": crossings(run.matrix),
         "cushions": cushions,
+        "several_datasets": len({row.dataset for row in table}) > 1,
+        "several_models": len({row.model for row in table}) > 1,
         "first_model": table[0].model if cushions else None,
         "by_budget": budget_group(table),
         "by_budget_tables": budget_tables(table),

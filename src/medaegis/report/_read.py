@@ -112,10 +112,10 @@ class Manifest:
     warnings: list[str]
     differs: list[str]
     paper: str | None = None
+    scale: str | None = None
     scored: str = "all"
     scores: bool = True
     followed: list[str] = field(default_factory=list[str])
-    scale: str | None = None
 
 
 @dataclass(frozen=True)
