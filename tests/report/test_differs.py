@@ -35,6 +35,7 @@ def test_a_run_at_the_papers_scale_differs_in_seeds_alone(tmp_path: Path) -> Non
     ("changes", "what", "here", "paper"),
     [
         ({"data": {"n": 1103}}, "Images, Chest X-ray", "1,103", "5,863"),
+        ({"data": {"source": "phantom-chest", "n": 240}}, "Images, Chest X-ray", "240 synthetic ones", "5,863"),
         ({"data": {"split": {"train": 4690, "by": "patient"}}}, "Split", "by patient", "by image"),
         ({"model": {"name": "resnet18"}}, "Network", "ResNet-18 at 256 px", "ResNet-50 at 256 px"),
         ({"model": {"weights": "random initialisation"}}, "Start of training", "random initialisation", "weights of"),
