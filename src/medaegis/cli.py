@@ -396,10 +396,17 @@ def list_(name: str | None) -> None:
 @main.command()
 @click.argument("run_folder", type=click.Path(file_okay=False))
 def report(run_folder: str) -> None:
-    """Draw the report of RUN_FOLDER again, from its stored results."""
-    from medaegis.report import render_report
+    """Draw the report of RUN_FOLDER again, from its stored results, and write its table.tex and table.md.
 
-    click.echo(f"Report: {render_report(Path(run_folder))}")
+    Of a folder that holds runs, write index.html, and the reports that are missing.
+    """
+    from medaegis.report import is_run, render_index, render_report
+
+    folder = Path(run_folder)
+    if is_run(folder) or (folder / "manifest.json").is_file():
+        click.echo(f"Report: {render_report(folder)}")
+    else:
+        click.echo(f"Index: {render_index(folder)}")
 
 
 @main.command()

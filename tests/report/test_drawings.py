@@ -10,7 +10,8 @@ import pytest
 from PIL import Image
 from sklearn.metrics import roc_auc_score
 
-from medaegis.report._figures import STROKES, Series, area, histogram_svg, markers, roc
+from medaegis.report._figures import STROKES, Series, area, histogram_svg, roc
+from medaegis.report._map import markers
 from medaegis.report._panels import histogram_groups, roc_groups
 from medaegis.report._pictures import amplified, gain_of, percent, png_bytes, show
 from medaegis.report._read import read_run

@@ -105,7 +105,7 @@ class Content:
         cases: per-case scores, one dictionary a line of cases.parquet.
         facts: what the plan adds to manifest.json: data, model, checks, warnings, differs, adaptive.
         gallery: pictures, or None.
-        embedding: lines of embedding.parquet: x, y, group, case.
+        embedding: lines of embedding.parquet: x, y, group, case, and picture: a small PNG.
         layers: lines of layers.csv: measure, layer, variant, value, low, high.
         sheets: further tables by name: `matrix` becomes matrix.csv; those without lines are left out.
         columns: of cases.parquet where they are not the detectors' scores; there is then a cases.csv too.

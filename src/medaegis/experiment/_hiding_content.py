@@ -16,6 +16,7 @@ from medaegis.experiment._facts import data_facts, estimates, model_facts, notes
 from medaegis.experiment._hiding_checks import followed_detectors, is_adaptive, weakness_checks
 from medaegis.experiment._hiding_released import released_rows
 from medaegis.experiment._matrix import matrix_lines
+from medaegis.experiment._thumbnails import thumbnail
 from medaegis.experiment._transferred import substitute_facts, transfer_figures
 from medaegis.measure import Estimate, share
 
@@ -136,16 +137,18 @@ class _View:
         return GalleryColumn(facts, made["x"][torch.tensor(rows)])
 
     def embedding(self) -> list[dict[str, Any]]:
-        """The stored t-SNE with the group of each dot."""
+        """The stored t-SNE with the group of each dot, and its case's clean image as a small picture."""
         stored = self.context.get(self.plan.embedding)
         groups = [f"clean, {self.data.class_names[label]}" for label in self.data.labels[self.test]]
         for scores in self.plan.embedding.attacks:
             groups += [scores.attacked.title] * len(self.test)
-        names = [self.data.names[i] for i in self.test] * (1 + len(self.plan.embedding.attacks))
+        kinds = 1 + len(self.plan.embedding.attacks)
+        names = [self.data.names[i] for i in self.test] * kinds
+        pictures = [thumbnail(image) for image in self.data.tensor(self.test)] * kinds
         points = stored.tensors["points"].tolist()
         return [
-            {"x": float(x), "y": float(y), "group": group, "case": name}
-            for (x, y), group, name in zip(points, groups, names, strict=True)
+            {"x": float(x), "y": float(y), "group": group, "case": name, "picture": picture}
+            for (x, y), group, name, picture in zip(points, groups, names, pictures, strict=True)
         ]
 
     def facts(self) -> dict[str, Any]:

@@ -1,7 +1,8 @@
-"""One self-contained page from a finished run: it draws what is stored and recomputes nothing."""
+"""One self-contained page from a finished run, and one over several: they draw what is stored, recompute nothing."""
 
+from medaegis.report._index import is_run, render_index
 from medaegis.report._page import render_report
 from medaegis.report._pictures import png_bytes
 from medaegis.report._text import text_table
 
-__all__ = ["png_bytes", "render_report", "text_table"]
+__all__ = ["is_run", "png_bytes", "render_index", "render_report", "text_table"]

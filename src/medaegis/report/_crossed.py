@@ -6,19 +6,28 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from medaegis.report._read import DifferenceLine, MatrixLine
+from medaegis.report._study import StudyPanel
+from medaegis.report._study_figures import matrix_svg
 from medaegis.report._tables import VARIANT_LABELS, Cell, Column, Grid, Line, Scope, number, unique
 
 SHOWN = "AUC"
 TINY_P = 0.001
 
 
+AXES = ("tested on", "learned from")
+FROM = "learned from "
+
+
 @dataclass(frozen=True)
 class Crossing:
-    """The matrix of one budget and way of hiding."""
+    """The matrix of one budget and way of hiding, as a table and as drawings, one a detector."""
 
     title: str
     grid: Grid
+    panels: tuple[StudyPanel, ...]
 
 
 def crossings(lines: Sequence[MatrixLine]) -> tuple[Crossing, ...]:
@@ -30,20 +39,37 @@ def crossings(lines: Sequence[MatrixLine]) -> tuple[Crossing, ...]:
     """
     own = [line for line in lines if line.metric == SHOWN]
     places = dict.fromkeys((line.eps, line.hfc) for line in own)
-    return tuple(_crossing(eps, hfc, [x for x in own if (x.eps, x.hfc) == (eps, hfc)]) for eps, hfc in places)
+    return tuple(
+        _crossing(eps, hfc, [x for x in own if (x.eps, x.hfc) == (eps, hfc)], f"crossed-{i}")
+        for i, (eps, hfc) in enumerate(places)
+    )
 
 
-def _crossing(eps: str, hfc: str, lines: list[MatrixLine]) -> Crossing:
+def _crossing(eps: str, hfc: str, lines: list[MatrixLine], name: str) -> Crossing:
     title = f"Budget {eps}, {VARIANT_LABELS.get(hfc, hfc)}"
     tested = unique(line.attack for line in lines)
     found = {(line.detector, line.learned, line.attack): line for line in lines}
     rows = [
-        Line(f"{name}, learned from {learned}", tuple(_matrix_cell(found.get((name, learned, a))) for a in tested))
+        Line(f"{name}, {FROM}{learned}", tuple(_matrix_cell(found.get((name, learned, a))) for a in tested))
         for name in unique(line.detector for line in lines)
         for learned in unique(line.learned for line in lines)
     ]
     columns = tuple(Column(f"tested on {attack}", ("",)) for attack in tested)
-    return Crossing(title, Grid("Detector", columns, tuple(rows)))
+    panels = tuple(
+        _drawn([line for line in lines if line.detector == one], title, f"{name}-{i}")
+        for i, one in enumerate(unique(line.detector for line in lines))
+    )
+    return Crossing(title, Grid("Detector", columns, tuple(rows)), panels)
+
+
+def _drawn(lines: Sequence[MatrixLine], title: str, name: str) -> StudyPanel:
+    learned, tested = unique(line.learned for line in lines), unique(line.attack for line in lines)
+    found = {(line.learned, line.attack): line.value / 100 for line in lines}
+    values = np.array([[found.get((a, b), math.nan) for b in tested] for a in learned])
+    said = "; ".join(f"{FROM}{a}, tested on {b}: {number(100 * value)}" for (a, b), value in found.items())
+    alt = f"AUC of {lines[0].detector}, {title}: {said}."
+    svg = matrix_svg(learned, values, across=tested, axes_names=AXES, name=name, alt=alt)
+    return StudyPanel(lines[0].detector, svg, "Shares of 1; intervals are in the table.")
 
 
 def _matrix_cell(line: MatrixLine | None) -> Cell:

@@ -16,7 +16,7 @@ from medaegis.report._tables import Column, Grid, Line, budget, cell, interval, 
 LEAST = 3  # budgets from which a curve says more than a table
 MEASURE = "Adv. Acc"
 HALF = 50.0
-OTHERS = Stroke("other attacks", "#BBBBBB", (), 0.8)
+OTHERS = Stroke("other attacks", "#8A8A8A", (), 0.8)
 ATTACK = Stroke("this attack, with its 95 % interval", "#D55E00", (), 1.9)
 
 

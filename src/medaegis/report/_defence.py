@@ -10,9 +10,9 @@ from medaegis.report._defence_tables import SUCCESSFUL, UNDETECTED, WORST, Trial
 from medaegis.report._figures import STROKES, Stroke
 from medaegis.report._read import Row, TrainingLine
 from medaegis.report._stress import LINES
-from medaegis.report._study import Study, StudyGroup, StudyPanel, by_set
+from medaegis.report._study import Study, StudyGroup, StudyPanel, StudyTable, by_set
 from medaegis.report._study_figures import Places, Profile, shares_svg
-from medaegis.report._tables import budget, unique
+from medaegis.report._tables import Cell, Column, Grid, Line, budget, number, unique
 
 LABELLED = 6  # epochs with a label
 PANELS = {
@@ -112,7 +112,24 @@ def _learning(training: Sequence[TrainingLine]) -> StudyGroup | None:
     panels = tuple(
         _training([line for line in training if line.defence == name], f"training-{i}") for i, name in enumerate(names)
     )
-    return StudyGroup("How the Shields learned", LEARNING, (AREA, SUCCESS, GUESSING), panels)
+    numbers = tuple(_epochs([line for line in training if line.defence == name]) for name in names)
+    return StudyGroup("How the Shields learned", LEARNING, (AREA, SUCCESS, GUESSING), panels, numbers)
+
+
+def _epochs(lines: Sequence[TrainingLine]) -> StudyTable:
+    columns = tuple(Column(name, ("",)) for name in ("budget (1/256)", AREA.label, SUCCESS.label))
+    rows = tuple(
+        Line(
+            f"{line.epoch:g}",
+            (
+                Cell(f"{256 * line.eps:.3g}"),
+                Cell(number(100 * line.validation_auc)),
+                Cell(number(100 * line.attack_success)),
+            ),
+        )
+        for line in sorted(lines, key=lambda line: line.epoch)
+    )
+    return StudyTable(f"Training of {lines[0].defence}, in percent", Grid("Epoch", columns, rows))
 
 
 def _training(lines: Sequence[TrainingLine], name: str) -> StudyPanel:

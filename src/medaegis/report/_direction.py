@@ -11,7 +11,7 @@ from medaegis.report._headline import Finding
 from medaegis.report._read import Embedding, Floats, Row
 from medaegis.report._study import Study, StudyGroup, StudyPanel, StudyTable
 from medaegis.report._study_figures import FIT, fit_svg, matrix_svg
-from medaegis.report._tables import Column, Grid, Line, cell, unique
+from medaegis.report._tables import Cell, Column, Grid, Line, cell, unique
 
 CORRELATIONS = {"Pearson correlation": "Pearson", "Spearman correlation": "Spearman"}
 FAMILIES = {"similarity of attacks": "attacks", "similarity of iterations": "iterations of BIM"}
@@ -50,7 +50,8 @@ def direction_study(table: Sequence[Row], channels: Embedding | None) -> Study |
         for j, metric in enumerate(FAMILIES)
         if (own := [r for r in rows if (r.dataset, r.metric) == (name, metric)])
     )
-    groups = [StudyGroup("Change against weight difference", SCATTER, (FIT,), scatter)] if scatter else []
+    dots = () if channels is None else _dots(channels)
+    groups = [StudyGroup("Change against weight difference", SCATTER, (FIT,), scatter, dots)] if scatter else []
     groups.append(StudyGroup("Likeness among attacks and iterations", MATRICES, (), matrices))
     note = (
         "Correlations and cosines are between \u22121 and 1 in sentences and drawings, and in hundredths in the tables."
@@ -112,6 +113,22 @@ def _scatter(table: Sequence[Row], channels: Embedding) -> tuple[StudyPanel, ...
         )
         panels.append(StudyPanel(name, svg, note))
     return tuple(panels)
+
+
+def _dots(channels: Embedding) -> tuple[StudyTable, ...]:
+    """The numbers behind the scatter plots, a table a data set."""
+    columns = (Column("weight difference", ("",)), Column("mean change under BIM", ("",)))
+    found: list[StudyTable] = []
+    for name in unique(str(group) for group in channels.group):
+        here = channels.group == name
+        pairs = zip(channels.x[here].tolist(), channels.y[here].tolist(), strict=True)
+        lines = tuple(Line(str(i), (Cell(_small(x)), Cell(_small(y)))) for i, (x, y) in enumerate(pairs))
+        found.append(StudyTable(f"Channels of {name}", Grid("Channel", columns, lines)))
+    return tuple(found)
+
+
+def _small(value: float) -> str:
+    return f"{value:.3g}".replace("-", "\u2212") if math.isfinite(value) else "n/a"
 
 
 def _matrix(rows: Sequence[Row], name: str) -> StudyPanel:

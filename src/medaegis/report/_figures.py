@@ -23,7 +23,6 @@ INK = "#333333"
 BINS = 28
 COMPRESS_BEYOND = 25.0  # spread of all scores over the clean ones' spread from which the axis is compressed
 HALF_FULL = 50.0  # a percentage above which an axis runs to 100
-RASTER_BEYOND = 3000  # dots from which a scatter plot is kept as pixels, to keep the page small
 SETTINGS: dict[str, Any] = {
     "svg.fonttype": "none",  # real text: sharp, searchable, read aloud
     "font.sans-serif": ["DejaVu Sans", "Verdana", "sans-serif"],
@@ -41,22 +40,16 @@ SETTINGS: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class Stroke:
-    """How one kind of image is drawn: Okabe-Ito colour, dash pattern (empty: solid) and width in points."""
+    """How one kind of image is drawn: colour, dash pattern (empty: solid) and width in points.
+
+    Colours are those of Okabe and Ito, the light ones darkened until they have a contrast of 3 to 1 on a card.
+    """
 
     label: str
     colour: str
     dash: tuple[float, ...] = ()
     width: float = 1.6
     filled: bool = False
-
-
-@dataclass(frozen=True)
-class Marker:
-    """How one group of a scatter plot is drawn; `shape` is matplotlib's letter for it."""
-
-    label: str
-    colour: str
-    shape: str
 
 
 class Series(NamedTuple):
@@ -75,17 +68,14 @@ class Curve(NamedTuple):
 
 STROKES = {
     "clean": Stroke("clean", "#0072B2", filled=True, width=1.2),
-    "noise": Stroke("noise (control)", "#56B4E9", (1.2, 1.6), 1.6),
+    "noise": Stroke("noise (control)", "#2E86C1", (1.2, 1.6), 1.6),
     "without": Stroke("attacked, without HFC", "#D55E00", (5.0, 2.5), 1.6),
     "with": Stroke("attacked, with HFC", "#000000", (), 1.9),
     "": Stroke("attacked", "#D55E00", (5.0, 2.5), 1.6),
     "threshold": Stroke("threshold (aim: 90 % of clean pass)", "#555555", (6.0, 2.0, 1.2, 2.0), 1.0),
-    "guessing": Stroke("guessing", "#999999", (2.0, 2.0), 0.8),
+    "guessing": Stroke("guessing", "#767676", (2.0, 2.0), 0.8),
     "false alarms": Stroke("10 % false alarms (TPR@90)", "#555555", (6.0, 2.0, 1.2, 2.0), 1.0),
 }
-CLEAN_MARKERS = (("#0072B2", "o"), ("#56B4E9", "s"), ("#009E73", "p"), ("#999999", "P"))
-ATTACK_MARKERS = (("#D55E00", "^"), ("#CC79A7", "v"), ("#F0E442", "<"), ("#999999", ">"))
-HIDDEN_MARKERS = (("#000000", "X"), ("#E69F00", "D"), ("#009E73", "*"), ("#555555", "h"))
 
 
 def roc(clean: Floats, attacked: Floats) -> Curve:
@@ -115,24 +105,6 @@ def area(curve: Curve) -> float:
         0.875
     """
     return float(np.trapezoid(curve.true_positive, curve.false_positive))
-
-
-def markers(groups: Sequence[str]) -> tuple[Marker, ...]:
-    """Give each group of an embedding a colour and a shape of its own, by family: clean, attacked, attacked with HFC.
-
-    Example:
-        >>> [m.shape for m in markers(["clean, NORMAL", "BIM", "BIM + HFC"])]
-        ['o', '^', 'X']
-    """
-    used = {"clean": 0, "hidden": 0, "attack": 0}
-    families = {"clean": CLEAN_MARKERS, "hidden": HIDDEN_MARKERS, "attack": ATTACK_MARKERS}
-    found: list[Marker] = []
-    for name in groups:
-        family = "clean" if name.startswith(("clean", "noise")) else "hidden" if "HFC" in name else "attack"
-        colour, shape = families[family][used[family] % len(families[family])]
-        used[family] += 1
-        found.append(Marker(name, colour, shape))
-    return tuple(found)
 
 
 def histogram_svg(series: Sequence[Series], threshold: float, *, name: str, alt: str) -> Markup:
@@ -190,37 +162,6 @@ def roc_svg(curves: Sequence[tuple[Stroke, Curve]], *, name: str, alt: str) -> M
             axes.plot(100 * curve.false_positive, 100 * curve.true_positive, clip_on=False, **line_style(stroke))
         axes.set(xlim=(0, 100), ylim=(0, 100), aspect="equal", xticks=range(0, 101, 25), yticks=range(0, 101, 25))
         axes.set(xlabel="clean images flagged (%)", ylabel="attacked images flagged (%)")
-        return svg_text(figure, name, alt)
-
-
-def scatter_svg(x: Floats, y: Floats, group: Sequence[str], marks: Sequence[Marker], *, name: str, alt: str) -> Markup:
-    """Draw a two-dimensional embedding, one dot a case.
-
-    Args:
-        x: (n,) first coordinate.
-        y: (n,) second coordinate.
-        group: (n,) the label of each dot's marker.
-        marks: the groups in drawing order, the last on top.
-        name: a name that no other drawing of the page has.
-        alt: the drawing in words.
-
-    Returns:
-        An svg element.
-
-    Example:
-        >>> dots = np.arange(3.0)
-        >>> scatter_svg(dots, dots, ["a"] * 3, markers(["a"]), name="s", alt="Dots").startswith("<svg")
-        True
-    """
-    labels = np.asarray(group)
-    with drawing(5.6, 4.6) as (figure, axes):
-        for mark in marks:
-            here = labels == mark.label
-            dots = axes.scatter(x[here], y[here], s=16, c=mark.colour, marker=mark.shape, alpha=0.75)
-            dots.set(linewidths=0.3, edgecolors="white", rasterized=labels.size > RASTER_BEYOND)
-        axes.spines[:].set_visible(True)
-        axes.set(xticks=[], yticks=[], aspect="equal", adjustable="datalim")
-        axes.set(xlabel="t-SNE axis 1 (no unit)", ylabel="t-SNE axis 2 (no unit)")
         return svg_text(figure, name, alt)
 
 
@@ -307,14 +248,6 @@ def layers_svg(curves: Sequence[LayerCurve], *, label: str, name: str, alt: str)
         axes.set(xlabel="layer", ylabel=label)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         return svg_text(figure, name, alt)
-
-
-def marker_svg(mark: Marker, *, name: str) -> Markup:
-    """Draw one marker alone, for a legend in the page's own text; it is decoration, so it has no words."""
-    with drawing(0.2, 0.2) as (figure, axes):
-        axes.set_axis_off()
-        axes.scatter([0], [0], s=40, c=mark.colour, marker=mark.shape, linewidths=0.3, edgecolors="white")
-        return svg_text(figure, name, "")
 
 
 class _ScoreAxis(NamedTuple):

@@ -10,7 +10,7 @@ from markupsafe import Markup
 
 from medaegis.report._figures import STROKES, LayerCurve, Stroke, layers_svg
 from medaegis.report._read import LayerLine
-from medaegis.report._tables import unique
+from medaegis.report._tables import Cell, Column, Grid, Line, number, unique
 
 OTHERS = {
     "first step": Stroke("first step", "#0072B2", (5.0, 2.5)),
@@ -28,6 +28,7 @@ class LayerPanel:
     svg: Markup
     legend: tuple[Stroke, ...]
     notes: tuple[str, ...]
+    grid: Grid
 
 
 def layer_panels(lines: Sequence[LayerLine]) -> tuple[LayerPanel, ...]:
@@ -54,7 +55,24 @@ def _panel(measure: str, number: int, lines: list[LayerLine]) -> LayerPanel:
     title = measure[0].upper() + measure[1:]
     alt = f"{title} at {len(layers)} layers. {ends}."
     svg = layers_svg(curves, label=_unit(measure), name=f"layers-{number}", alt=alt)
-    return LayerPanel(title, svg, tuple(curve.stroke for curve in curves), (*_own(lines), _layers_note(layers)))
+    legend, notes = tuple(curve.stroke for curve in curves), (*_own(lines), _layers_note(layers))
+    return LayerPanel(title, svg, legend, notes, _numbers(layers, curves))
+
+
+def _numbers(layers: Sequence[str], curves: Sequence[LayerCurve]) -> Grid:
+    """The numbers behind the drawing."""
+    columns = tuple(Column(curve.stroke.label, ("",)) for curve in curves)
+    lines = tuple(
+        Line(f"{i + 1}: {layer}", tuple(_cell(c.values[i], c.low[i], c.high[i]) for c in curves))
+        for i, layer in enumerate(layers)
+    )
+    return Grid("Layer", columns, lines)
+
+
+def _cell(value: float, low: float, high: float) -> Cell:
+    if not math.isfinite(value):
+        return Cell("n/a", reason="not measured at this layer")
+    return Cell(number(value), f"[{number(low)}, {number(high)}]" if math.isfinite(low) else "")
 
 
 def _curve(variant: str, layers: Sequence[str], lines: list[LayerLine]) -> LayerCurve:

@@ -13,51 +13,71 @@ from numpy.typing import NDArray
 from medaegis.report._figures import (
     STROKES,
     Curve,
-    Marker,
     Series,
     Stroke,
     area,
     finite,
     histogram_svg,
-    marker_svg,
-    markers,
     only,
     roc,
     roc_svg,
-    scatter_svg,
 )
-from medaegis.report._read import Embedding, Floats, Row, RunFolder
-from medaegis.report._tables import VARIANT_LABELS, Scope, interval, lookup, number, scopes, unique, variants_of
+from medaegis.report._read import Floats, Row, RunFolder
+from medaegis.report._tables import (
+    VARIANT_LABELS,
+    Cell,
+    Column,
+    Grid,
+    Line,
+    Scope,
+    interval,
+    lookup,
+    number,
+    scopes,
+    unique,
+    variants_of,
+)
 
+ALARMS = (1, 5, 10, 20, 50)  # percent of false alarms at which the numbers behind a curve are read
+NUMBERS = {
+    "scores": (
+        "Scores in numbers",
+        tuple(Column(name, ("",)) for name in ("n", "lowest", "25 %", "median", "75 %", "highest")),
+    ),
+    "roc": (
+        "Attacked images caught, in percent, by share of false alarms",
+        tuple(Column(f"{alarms} %", ("",)) for alarms in ALARMS),
+    ),
+}
 DISAGREE = 0.5  # points of AUC by which a drawn curve may miss the table before the page says so
 
 
 @dataclass(frozen=True)
 class Panel:
-    """One detector's drawing; `svg` is None where no score is stored, `notes` are the lines under it."""
+    """One detector's drawing; `svg` is None where no score is stored, `notes` are the lines under it.
+
+    `lines` are the numbers behind the drawing, one a kind of image.
+    """
 
     detector: str
     svg: Markup | None
     notes: tuple[str, ...]
+    lines: tuple[Line, ...] = ()
 
 
 @dataclass(frozen=True)
 class Group:
-    """The drawings of one attack and budget, with the strokes that their legend explains."""
+    """The drawings of one attack and budget, with the strokes that their legend explains.
+
+    `numbers` is a table behind them, `caption` its caption, `name` a name that nothing else on the page has.
+    """
 
     title: str
     panels: tuple[Panel, ...]
     legend: tuple[Stroke, ...]
-
-
-@dataclass(frozen=True)
-class Map:
-    """The scatter plot of the embedding with its legend; `counts` are the dots of each marker."""
-
-    svg: Markup
-    markers: tuple[Marker, ...]
-    samples: tuple[Markup, ...]
-    counts: tuple[int, ...]
+    numbers: Grid
+    caption: str
+    name: str
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,30 +144,6 @@ def roc_groups(run: RunFolder) -> tuple[Group, ...]:
     return _groups(run, "roc", _roc, ("guessing", "false alarms"))
 
 
-def embedding_map(embedding: Embedding) -> Map | None:
-    """Draw the stored two-dimensional embedding; None where it holds no dot.
-
-    Args:
-        embedding: coordinates and groups.
-
-    Returns:
-        The drawing and its legend.
-
-    Example:
-        >>> embedding_map(Embedding(np.zeros(0), np.zeros(0), np.array([], dtype=np.str_))) is None
-        True
-    """
-    there = np.isfinite(embedding.x) & np.isfinite(embedding.y)
-    if not there.any():
-        return None
-    x, y, group = embedding.x[there], embedding.y[there], embedding.group[there].tolist()
-    marks = markers(unique(group))
-    alt = "Map of the network features; groups: " + ", ".join(m.label for m in marks)
-    svg = scatter_svg(x, y, group, marks, name="map", alt=alt)
-    samples = tuple(marker_svg(mark, name=f"mark-{i}") for i, mark in enumerate(marks))
-    return Map(svg, marks, samples, tuple(group.count(mark.label) for mark in marks))
-
-
 def _groups(run: RunFolder, prefix: str, draw: Callable[[_View], Panel], extra: Sequence[str]) -> tuple[Group, ...]:
     kinds = unique(run.cases.kind.tolist())
     groups: list[Group] = []
@@ -156,7 +152,9 @@ def _groups(run: RunFolder, prefix: str, draw: Callable[[_View], Panel], extra: 
         panels = tuple(draw(_View(run, scope, name, f"{prefix}-{g}-{d}")) for d, name in enumerate(names))
         shown = [*(("clean", "noise") if prefix == "scores" else ()), *variants_of(run.table, scope), *extra]
         legend = tuple(STROKES[key] for key in shown if key != "noise" or "noise" in kinds)
-        groups.append(Group(f"{scope.attack}, budget {scope.eps}", panels, legend))
+        title, (caption, columns) = f"{scope.attack}, budget {scope.eps}", NUMBERS[prefix]
+        numbers = Grid("Images", columns, tuple(line for panel in panels for line in panel.lines))
+        groups.append(Group(title, panels, legend, numbers, f"{caption}, {title}", f"{prefix}-numbers-{g}"))
     return tuple(groups)
 
 
@@ -177,7 +175,19 @@ def _histogram(view: _View) -> Panel:
     alt = (
         f"Histograms of the scores of {view.detector} for {view.scope.attack} at {view.scope.eps}. Medians: {medians}."
     )
-    return Panel(view.detector, histogram_svg(series, view.threshold(), name=view.name, alt=alt), _missing(raw))
+    lines = tuple(_quartiles(view.detector, one) for one in series)
+    return Panel(view.detector, histogram_svg(series, view.threshold(), name=view.name, alt=alt), _missing(raw), lines)
+
+
+def _quartiles(detector: str, series: Series) -> Line:
+    ends = [f"{end:.4g}".replace("-", "\u2212") for end in np.percentile(series.scores, [0, 25, 50, 75, 100])]
+    return Line(series.stroke.label, (Cell(str(series.scores.size)), *map(Cell, ends)), detector)
+
+
+def _caught(detector: str, words: str, curve: Curve) -> Line:
+    """What is caught at each share of false alarms, read off the curve: the highest point not to the right of it."""
+    rates = [float(curve.true_positive[curve.false_positive <= alarms / 100 + 1e-12].max()) for alarms in ALARMS]
+    return Line(words, tuple(Cell(number(100 * rate)) for rate in rates), detector)
 
 
 def _missing(raw: dict[str, Floats]) -> tuple[str, ...]:
@@ -188,6 +198,7 @@ def _missing(raw: dict[str, Floats]) -> tuple[str, ...]:
 def _roc(view: _View) -> Panel:
     curves: list[tuple[Stroke, Curve]] = []
     notes: list[str] = []
+    lines: list[Line] = []
     for variant in view.variants:
         clean, attacked = finite(view.scores("clean", variant)), finite(view.scores("adversarial", variant))
         row = view.auc(variant)
@@ -197,11 +208,12 @@ def _roc(view: _View) -> Panel:
             continue
         curve = roc(clean, attacked)
         curves.append((STROKES[variant], curve))
+        lines.append(_caught(view.detector, words, curve))
         notes += _auc_notes(words, row, 100 * area(curve))
     if not curves:
         return Panel(view.detector, None, tuple(notes))
     alt = f"ROC curves of {view.detector} for {view.scope.attack} at {view.scope.eps}. {' '.join(notes)}"
-    return Panel(view.detector, roc_svg(curves, name=view.name, alt=alt), tuple(notes))
+    return Panel(view.detector, roc_svg(curves, name=view.name, alt=alt), tuple(notes), tuple(lines))
 
 
 def _auc_notes(words: str, row: Row | None, drawn: float) -> list[str]:

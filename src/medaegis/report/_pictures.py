@@ -18,6 +18,7 @@ from medaegis.report._tables import budget
 Image = NDArray[np.float32]
 
 BYTES = 1_500_000  # of PNG in one page; base64 makes them a third larger
+FAINT = 0.1  # share of the largest change below which a pixel is not boxed
 SHOWN_SIDE = 208  # CSS pixels that a small picture is blown up to, by a whole factor
 
 
@@ -32,8 +33,21 @@ class Picture:
 
 
 @dataclass(frozen=True)
+class Box:
+    """A rectangle on a picture, in percent of its width and height, from its upper left corner."""
+
+    left: float
+    top: float
+    width: float
+    height: float
+
+
+@dataclass(frozen=True)
 class Attacked:
-    """An attacked image, its difference from the clean one, and what classifier and detectors say."""
+    """An attacked image, its difference from the clean one, and what classifier and detectors say.
+
+    `largest` is the largest change of a pixel, in 1/256; `boxes` mark what was painted, where there is no budget.
+    """
 
     title: str
     picture: Picture
@@ -41,6 +55,8 @@ class Attacked:
     gain: str
     prediction: str
     verdicts: tuple[tuple[str, str], ...]
+    largest: str = ""
+    boxes: tuple[Box, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -154,7 +170,39 @@ def _attacked(
         gain=f"{gain:g}" if gain > 0 else "1",
         prediction=f"{column.predictions[index]}, {percent(column.probabilities[index])}",
         verdicts=_verdicts(column.verdicts[index]),
+        largest=f"{256 * float(np.abs(image - clean).max(initial=0.0)):.3g}",
+        boxes=() if gain > 0 else boxes(clean, image),
     ), size + more
+
+
+def boxes(clean: Image, changed: Image) -> tuple[Box, ...]:
+    """Rectangles around what differs between two pictures, one a connected patch.
+
+    Args:
+        clean: (c, h, w) in [0, 1].
+        changed: (c, h, w) in [0, 1].
+
+    Returns:
+        Patches whose change is at least a tenth of the largest one, with a margin of one pixel; none without a change.
+
+    Example:
+        >>> after = np.zeros((1, 4, 8), np.float32)
+        >>> after[0, 1, 2:4] = 0.5
+        >>> boxes(np.zeros_like(after), after)
+        (Box(left=12.5, top=0.0, width=50.0, height=75.0),)
+    """
+    from skimage.measure import label, regionprops
+
+    change = np.abs(changed - clean).max(axis=0)
+    (h, w), seen = change.shape, (change > FAINT * change.max()) & (change > 0)
+    ends = [region.bbox for region in regionprops(label(seen, connectivity=2))]
+    margins = [
+        (max(top - 1, 0), max(left - 1, 0), min(low + 1, h), min(right + 1, w)) for top, left, low, right in ends
+    ]
+    return tuple(
+        Box(100 * left / w, 100 * top / h, 100 * (right - left) / w, 100 * (low - top) / h)
+        for top, left, low, right in margins
+    )
 
 
 def _verdicts(said: dict[str, bool | None]) -> tuple[tuple[str, str], ...]:

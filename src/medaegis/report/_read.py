@@ -95,7 +95,7 @@ class Manifest:
 
     `adaptive` is None where no detector is reported; `followed` are the detectors that a white-box attack followed;
     `scored` says which attacked cases the stored AUC counts ("all" or "fooled"), `scores` whether cases.parquet holds
-    detectors' scores at all.
+    detectors' scores at all. `scale` is the version of the recipe, where the run says so: tiny, small or paper.
     """
 
     title: str
@@ -121,6 +121,7 @@ class Manifest:
     warnings: list[str]
     differs: list[str]
     paper: str | None = None
+    scale: str | None = None
     scored: str = "all"
     scores: bool = True
     followed: list[str] = field(default_factory=list[str])
@@ -203,11 +204,16 @@ class Gallery:
 
 @dataclass(frozen=True, eq=False)
 class Embedding:
-    """embedding.parquet: one dot a case and group; channels.parquet: one dot a channel and data set."""
+    """embedding.parquet: one dot a case and group; channels.parquet: one dot a channel and data set.
+
+    `case` names each dot's case and `picture` shows it, a small PNG; both are empty where the run stored none.
+    """
 
     x: Floats
     y: Floats
     group: Strings
+    case: Strings = field(default_factory=lambda: np.array([], dtype=np.str_))
+    picture: tuple[bytes, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -407,7 +413,17 @@ def _no_cases() -> Cases:
 
 
 def _read_embedding(path: Path) -> Embedding | None:
-    return Embedding(**_read_columns(path, ("group",), ("x", "y"))) if path.exists() else None
+    if not path.exists():
+        return None
+    import pyarrow.parquet as pq
+
+    columns = _read_columns(path, ("group",), ("x", "y"))
+    more = pq.read_table(path).to_pydict()
+    if "case" in more:
+        columns["case"] = np.array([str(name) for name in more["case"]], dtype=np.str_)
+    if "picture" in more:
+        columns["picture"] = tuple(picture or b"" for picture in more["picture"])
+    return Embedding(**columns)
 
 
 def _read_gallery(run_dir: Path) -> Gallery | None:

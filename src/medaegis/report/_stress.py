@@ -17,10 +17,10 @@ WAYS = {"down": "lowered", "up": "raised"}
 LINES = (
     ("#D55E00", ()),
     ("#0072B2", (5.0, 2.5)),
-    ("#009E73", (1.2, 1.6)),
-    ("#CC79A7", (6.0, 2.0, 1.2, 2.0)),
-    ("#E69F00", (8.0, 2.0)),
-    ("#56B4E9", (3.0, 1.5)),
+    ("#00876A", (1.2, 1.6)),
+    ("#B0588A", (6.0, 2.0, 1.2, 2.0)),
+    ("#B57600", (8.0, 2.0)),
+    ("#2E86C1", (3.0, 1.5)),
 )
 READ = (
     "Change of the mean activation, in percent of its mean on clean images, once an attack does nothing but lower or "

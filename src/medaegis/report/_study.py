@@ -26,21 +26,25 @@ class StudyPanel:
 
 
 @dataclass(frozen=True)
-class StudyGroup:
-    """Drawings under one heading; `text` says how to read them."""
-
-    title: str
-    text: str
-    legend: tuple[Stroke, ...]
-    panels: tuple[StudyPanel, ...]
-
-
-@dataclass(frozen=True)
 class StudyTable:
     """A table with its caption."""
 
     caption: str
     grid: Grid
+
+
+@dataclass(frozen=True)
+class StudyGroup:
+    """Drawings under one heading; `text` says how to read them.
+
+    `numbers` are the figures behind them, where no table of the study has them.
+    """
+
+    title: str
+    text: str
+    legend: tuple[Stroke, ...]
+    panels: tuple[StudyPanel, ...]
+    numbers: tuple[StudyTable, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from medaegis.report._read import Floats
 
 LOGARITHMIC_BEYOND = 300.0  # percent from which the axis of a ratio is compressed above 100
 TICKS = (0, 50, 100, 200, 500, 1000, 2000, 5000, 10000, 20000, 50000)
-WHITE_BEYOND = 0.85  # cosine from which its square is too dark for dark text
+DARKEST = 1.25  # value at the dark end of a matrix's colours; 1 is the largest there is
 DOT = "#0072B2"
 FIT = Stroke("straight line fitted by least squares", "#D55E00", (), 1.6)
 
@@ -138,8 +138,8 @@ def fit_svg(x: Floats, y: Floats, *, labels: tuple[str, str], name: str, alt: st
         True
     """
     with drawing(3.4, 2.9) as (figure, axes):
-        axes.axhline(0.0, color="#999999", linewidth=0.6)
-        axes.axvline(0.0, color="#999999", linewidth=0.6)
+        axes.axhline(0.0, color="#767676", linewidth=0.6)
+        axes.axvline(0.0, color="#767676", linewidth=0.6)
         axes.scatter(x, y, s=9, c=DOT, alpha=0.6, linewidths=0)
         if np.ptp(x) > 0:
             slope, start = np.polyfit(x, y, 1)
@@ -149,14 +149,24 @@ def fit_svg(x: Floats, y: Floats, *, labels: tuple[str, str], name: str, alt: st
         return svg_text(figure, name, alt)
 
 
-def matrix_svg(names: Sequence[str], values: Floats, *, name: str, alt: str) -> Markup:
-    """Draw a symmetric matrix of cosines as coloured squares with their numbers.
+def matrix_svg(
+    names: Sequence[str],
+    values: Floats,
+    *,
+    name: str,
+    alt: str,
+    across: Sequence[str] | None = None,
+    axes_names: tuple[str, str] = ("", ""),
+) -> Markup:
+    """Draw a matrix of cosines or shares as coloured squares with their numbers.
 
     Args:
-        names: of rows and columns, m.
-        values: (m, m), in [-1, 1]; NaN is left white and marked n/a.
+        names: of the rows, m.
+        values: (m, k), in [-1, 1]; NaN is left white and marked n/a.
         name: a name that no other drawing of the page has.
         alt: the drawing in words.
+        across: names of the columns, k; None where they are those of the rows.
+        axes_names: what stands across and what downwards, in words.
 
     Returns:
         An svg element.
@@ -165,19 +175,28 @@ def matrix_svg(names: Sequence[str], values: Floats, *, name: str, alt: str) -> 
         >>> matrix_svg(["a", "b"], np.eye(2), name="m", alt="Cosines").startswith("<svg")
         True
     """
-    size = 0.9 + 0.52 * len(names)
-    with drawing(size, size) as (figure, axes):
+    from matplotlib import colormaps
+
+    columns, blues = names if across is None else across, colormaps["Blues"]
+    with drawing(0.9 + 0.52 * len(columns), 0.9 + 0.52 * len(names)) as (figure, axes):
         shades = np.ma.masked_invalid(np.clip(values, 0, 1))
-        axes.pcolormesh(shades, cmap="Blues", vmin=0, vmax=1.25, edgecolors="white")
+        axes.pcolormesh(shades, cmap="Blues", vmin=0, vmax=DARKEST, edgecolors="white")
         for (i, j), value in np.ndenumerate(values):
             text = f"{value:z.2f}".replace("-", "\u2212") if np.isfinite(value) else "n/a"
-            colour = "white" if value > WHITE_BEYOND else INK
+            colour = _readable(blues(min(max(value, 0.0), 1.0) / DARKEST)) if np.isfinite(value) else INK
             axes.text(j + 0.5, i + 0.5, text, ha="center", va="center", fontsize=8, color=colour)
-        places = np.arange(len(names)) + 0.5
-        axes.set_xticks(places.tolist(), labels=list(names))
-        axes.set_yticks(places.tolist(), labels=list(names))
+        axes.set_xticks((np.arange(len(columns)) + 0.5).tolist(), labels=list(columns))
+        axes.set_yticks((np.arange(len(names)) + 0.5).tolist(), labels=list(names))
+        axes.set(xlabel=axes_names[0], ylabel=axes_names[1])
         axes.tick_params(length=0)
         axes.spines[:].set_visible(False)
         axes.invert_yaxis()
         axes.set_aspect("equal")
         return svg_text(figure, name, alt)
+
+
+def _readable(colour: tuple[float, float, float, float]) -> str:
+    """Black or white, whichever has more contrast on a colour: 4.5 to 1 at least, since the two meet at 4.58."""
+    linear = [part / 12.92 if part <= 0.03928 else ((part + 0.055) / 1.055) ** 2.4 for part in colour[:3]]
+    brightness = 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+    return "black" if (brightness + 0.05) ** 2 > 1.05 * 0.05 else "white"

@@ -67,11 +67,12 @@ class Line:
 
 @dataclass(frozen=True)
 class Grid:
-    """A printed table: a two-line head and its rows."""
+    """A printed table: a two-line head and its rows; `pairs` where a cell holds two figures, without and with HFC."""
 
     corner: str
     columns: tuple[Column, ...]
     lines: tuple[Line, ...]
+    pairs: bool = False
 
 
 @dataclass(frozen=True)
