@@ -16,6 +16,7 @@ from safetensors.torch import load_file
 from medaegis import load_dataset
 from medaegis._errors import InputError
 from medaegis.cli import main
+from medaegis.data._geometry import Frame, frame_facts
 from medaegis.experiment._detect_files import _frame
 from medaegis.experiment._network_settings import NetworkSettings, classifier_stage
 from medaegis.experiment._own_settings import OwnSettings, clean_pass
@@ -70,7 +71,7 @@ def test_settings_read_windows_as_the_command_line_gives_them() -> None:
 
 def test_scoring_repeats_the_window_of_the_fit() -> None:
     images = Images("folder", "", 32, window="40,80")
-    assert _frame(images.frame._asdict()) == images.frame
+    assert _frame(frame_facts(images.frame)) == Frame(**frame_facts(images.frame)) == images.frame
     earlier = {"size": 32, "resize": 35, "channels": 3}  # what was written before there were windows
     assert _frame(earlier) == Images("folder", "", 32).frame
 

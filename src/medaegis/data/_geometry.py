@@ -58,6 +58,16 @@ def make_frame(
     return Frame(size, short, planes, depth, window)
 
 
+def frame_facts(frame: Frame) -> dict[str, int | str]:
+    """A frame as files of results hold it, `Frame(**facts)` being the way back: without what images do not need.
+
+    Example:
+        >>> frame_facts(Frame(256, 280, 3))
+        {'size': 256, 'resize': 280, 'channels': 3}
+    """
+    return {name: value for name, value in frame._asdict().items() if value is not None}
+
+
 def default_channels(depth: int | None) -> int:
     """The number of channels where none is given: 3 of images, 1 of volumes.
 

@@ -12,6 +12,7 @@ from torch import nn
 
 from medaegis._errors import InputError
 from medaegis.attack import parse_fraction
+from medaegis.data._geometry import frame_facts
 from medaegis.defend import Aegis, ShieldSettings, TapPlan, cushion_from_json, tap_plan
 from medaegis.experiment._context import Context
 from medaegis.experiment._facts import data_facts
@@ -128,7 +129,7 @@ class AegisPlan:
         sizes = {part: sum(counts.values()) for part, counts in guard.facts.counts.items()}
         about: dict[str, Any] = {
             "model": {"name": clean.model, "weights": settings.weights, "seed": clean.seed},
-            "images": clean.images.frame._asdict(),
+            "images": frame_facts(clean.images.frame),
             "data": data_facts(clean.images, data, {"given": len(data), **sizes}),
             "settings": settings.model_dump(mode="json"),
         }

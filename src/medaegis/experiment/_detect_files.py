@@ -13,7 +13,7 @@ import torch
 
 from medaegis._errors import DataError, MedaegisError
 from medaegis._types import PerCase, Tapped
-from medaegis.data._geometry import Frame, make_frame
+from medaegis.data._geometry import Frame, frame_facts, make_frame
 from medaegis.detect import Combined, Detector, detector_class, score_tapped
 from medaegis.experiment._stages_data import Images
 from medaegis.experiment._store import write_text
@@ -99,7 +99,7 @@ def write_detectors(out: Path, fitted: Fitted, images: Images, about: dict[str, 
                 "learned_from_attack": fitted.learned[label],
             }
         )
-    facts = {"format": FORMAT, **about, "images": images.frame._asdict(), "detectors": entries, **fitted.facts}
+    facts = {"format": FORMAT, **about, "images": frame_facts(images.frame), "detectors": entries, **fitted.facts}
     write_text(out / INDEX, json.dumps(facts, indent=1))
     return facts
 
