@@ -258,6 +258,7 @@ def test_names_of_sources_are_taken(tmp_path) -> None:
         "npz",
         "phantom-fundus",
         "phantom-chest",
+        "phantom-brain",
     )
     with pytest.raises(InputError, match="source"):
         list_cases(tmp_path, source="kermani")
