@@ -108,11 +108,13 @@ def test_progress_goes_to_the_error_stream_and_changes_nothing(tmp_path, make, c
 @pytest.mark.parametrize("source", [name for name in source_names() if name.startswith("phantom")])
 @pytest.mark.parametrize("channels", [1, 3])
 def test_phantoms_load_without_a_folder(source, channels) -> None:
-    data, again = (load_dataset(None, source=source, n=8, size=32, channels=channels, seed=s) for s in (1, 1))
-    assert data.images.shape == (8, channels, 32, 32)
-    assert sorted(set(data.labels.tolist())) == [0, 1]
+    deep = (8,) if source == "phantom-brain" else ()
+    wanted = {"source": source, "n": 8, "size": 32, "channels": channels, "depth": deep[0] if deep else None}
+    data, again = (load_dataset(None, **wanted, seed=s) for s in (1, 1))
+    assert data.images.shape == (8, channels, *deep, 32, 32)
+    assert sorted(set(data.labels.tolist())) == list(range(len(data.class_names)))
     assert np.array_equal(data.images, again.images)
-    assert not np.array_equal(data.images, load_dataset(None, source=source, n=8, size=32, channels=channels).images)
+    assert not np.array_equal(data.images, load_dataset(None, **wanted).images)
 
 
 def test_phantoms_and_folders_are_not_confused(tmp_path) -> None:

@@ -254,7 +254,7 @@ def test_unreadable_folder(tmp_path, monkeypatch) -> None:
 def test_names_of_sources_are_taken(tmp_path) -> None:
     assert source_names() == (
         *("volumes", "aptos", "kermany", "cifar10", "graded", "folder", "npz"),
-        *("phantom-fundus", "phantom-chest"),
+        *("phantom-fundus", "phantom-chest", "phantom-brain"),
     )
     with pytest.raises(InputError, match="source"):
         list_cases(tmp_path, source="kermani")

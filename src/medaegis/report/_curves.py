@@ -94,7 +94,7 @@ def _finding(rows: Sequence[Row]) -> Finding:
             + (f", with {half.attack}." if several else ".")
         )
     best = ", ".join(f"{r.eps}: {number(r.value)}\u00a0%" + (f" ({r.attack})" if several else "") for r in strongest)
-    who = f"{len(attacks)} attacks" if several else attacks[0]
+    who = f"{len(attacks)} attacks" if several else rows[0].attack
     title = f"{who} against the budget ({', '.join(_about(rows[0]))})"
     return Finding(title, lead, (f"{'The strongest attack' if several else 'Success'} at each budget is {best}.",))
 
