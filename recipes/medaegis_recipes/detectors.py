@@ -33,7 +33,7 @@ def _recipe(data: str, title: str, components: int, papers: int) -> Recipe:
         plan=lambda settings: hiding_plan(
             settings,
             dataset=title,
-            published=published("hiding", data),
+            published=published("clean-vgg16" if settings.model == "vgg16" else "hiding", data),
             differs=differs(settings, *PROTOCOL),
         ),
         tiny=TINY | {"attack": ("bim",), "components": (2,)},

@@ -144,6 +144,15 @@ def test_all_of_them_run_on_phantoms_and_share_every_stage(tmp_path: Path) -> No
     assert run_recipes(papers, out=tmp_path, tiny=True).computed == 0
 
 
+def test_figures_of_another_network_are_not_the_papers(data: Path) -> None:
+    """Fig. 5's half on VGG-16: the tables' figures are of ResNet-50, and only the clean AUC is known of VGG-16."""
+    plan = planned(hfc23_figures.fig5, data=data, tiny=False, scale="paper", changes=None).plan
+    known = {one.part.shown: one.plan.published for one in plan.ready}
+    assert len(known["detectors-fundus"]) > 100
+    assert known["detectors-fundus-vgg16"] == {("", "", "", "", "clean AUC"): 99.3}
+    assert known["detectors-chest-xray-vgg16"] == {("", "", "", "", "clean AUC"): 96.5}
+
+
 def test_what_the_papers_print_alike_is_planned_alike(data: Path) -> None:
     """Table III is the half on Fundoscopy of the supplement's: all its stages are among those."""
     one, both = (planned(r, data=data, tiny=False, scale="small", changes=None) for r in (hfc23.table3, hfc21.supp1))

@@ -236,10 +236,11 @@ def test_every_recipe_is_announced() -> None:
     files = [file.stem for file in (root / "recipes" / "medaegis_recipes").glob("*.py") if file.stem[0] != "_"]
     modules = {stem: importlib.import_module(f"medaegis_recipes.{stem}") for stem in files}
     written = [
-        (f"medaegis_recipes.{stem}:{name}", value.name)
+        (f"medaegis_recipes.{stem}:{name}", known)
         for stem, module in modules.items()
         for name, value in vars(module).items()
         if isinstance(value, Recipe)
+        for known in (value.name, *value.aliases)
     ]
     assert sorted(written) == sorted((place, name) for name, place in announced.items())
 
