@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medaegis._errors import DataError
+from medaegis.report._files import bad, read_columns, read_csv, read_images, read_json
 from medaegis.report._slices import middle_slice
 
 T = TypeVar("T")
@@ -28,7 +28,6 @@ TRAINING_NUMBERS = ("epoch", "eps", "attack_success", "validation_auc")
 LAYERS_TEXT, LAYERS_NUMBERS = ("measure", "layer", "variant"), ("value", "low", "high")
 CASES_TEXT = ("case", "attack", "eps", "hfc", "kind", "detector")
 CASES_NUMBERS = ("fooled", "score", "threshold")
-RUN_AGAIN = "Run the recipe again: finished stages are taken from the store, so only the missing results are made."
 
 
 @dataclass(frozen=True)
@@ -306,7 +305,7 @@ def read_run(run_dir: Path) -> RunFolder:
     """
     if not run_dir.is_dir():
         raise DataError(f"The run folder {run_dir} does not exist. Give the folder that `medaegis run` printed.")
-    manifest, seeds = _read_json(run_dir / "manifest.json", Manifest), run_dir / "seeds.csv"
+    manifest, seeds = read_json(run_dir / "manifest.json", Manifest), run_dir / "seeds.csv"
     return RunFolder(
         manifest=manifest,
         table=_read_table(run_dir / "table.csv"),
@@ -322,59 +321,24 @@ def read_run(run_dir: Path) -> RunFolder:
     )
 
 
-def _bad(path: Path, what: str) -> DataError:
-    return DataError(f"{path.name} of the run folder {path.parent} {what}. {RUN_AGAIN}")
-
-
-def _existing(path: Path) -> Path:
-    if not path.is_file():
-        raise _bad(path, "is missing")
-    return path
-
-
-def _read_json(path: Path, form: type[T]) -> T:
-    from pydantic import TypeAdapter, ValidationError
-
-    try:
-        return TypeAdapter(form).validate_python(json.loads(_existing(path).read_text(encoding="utf-8")))
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or "the whole file"
-        raise _bad(path, f"is not as expected at {where!r}: {first['msg']}") from error
-    except (OSError, ValueError) as error:
-        raise _bad(path, f"cannot be read as JSON ({error})") from error
-
-
 def _read_seeds(path: Path) -> dict[int, tuple[Row, ...]]:
     found: dict[int, tuple[Row, ...]] = {}
-    for line in _read_csv(path, TABLE_TEXT, (*TABLE_NUMBERS, "seed")):
+    for line in read_csv(path, TABLE_TEXT, (*TABLE_NUMBERS, "seed")):
         seed = int(line["seed"])
         found[seed] = (*found.get(seed, ()), _row(line))
     return found
 
 
 def _read_table(path: Path) -> tuple[Row, ...]:
-    lines = _read_csv(path, TABLE_TEXT, TABLE_NUMBERS)
+    lines = read_csv(path, TABLE_TEXT, TABLE_NUMBERS)
     if not lines:
-        raise _bad(path, "has no rows")
+        raise bad(path, "has no rows")
     return tuple(_row(line) for line in lines)
 
 
 def _read_lines(path: Path, form: type[T], texts: Sequence[str], numbers: Sequence[str]) -> tuple[T, ...]:
-    lines = _read_csv(path, texts, numbers) if path.exists() else []
+    lines = read_csv(path, texts, numbers) if path.exists() else []
     return tuple(form(**_fields(line, texts, numbers)) for line in lines)
-
-
-def _read_csv(path: Path, texts: Sequence[str], numbers: Sequence[str]) -> list[dict[str, Any]]:
-    import pyarrow as pa
-    import pyarrow.csv as pc
-
-    types = dict.fromkeys(texts, pa.string()) | dict.fromkeys(numbers, pa.float64())
-    try:
-        options = pc.ConvertOptions(column_types=types, include_columns=list(types))
-        return pc.read_csv(_existing(path), convert_options=options).to_pylist()
-    except (OSError, pa.ArrowException) as error:
-        raise _bad(path, f"cannot be read ({error})") from error
 
 
 def _fields(line: dict[str, Any], texts: Sequence[str], numbers: Sequence[str]) -> dict[str, Any]:
@@ -388,22 +352,8 @@ def _row(line: dict[str, Any]) -> Row:
     return Row(**fields)
 
 
-def _read_columns(path: Path, texts: tuple[str, ...], numbers: tuple[str, ...]) -> dict[str, Any]:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    try:
-        lines = pq.read_table(_existing(path), columns=None).to_pydict()
-        read = {name: np.array(["" if v is None else str(v) for v in lines[name]], dtype=np.str_) for name in texts}
-        return read | {name: np.array(lines[name], dtype=np.float64) for name in numbers}
-    except KeyError as error:
-        raise _bad(path, f"has no column {error}") from error
-    except (OSError, TypeError, ValueError, pa.ArrowException) as error:
-        raise _bad(path, f"cannot be read ({error})") from error
-
-
 def _read_cases(path: Path) -> Cases:
-    return Cases(**_read_columns(path, CASES_TEXT, CASES_NUMBERS))
+    return Cases(**read_columns(path, CASES_TEXT, CASES_NUMBERS))
 
 
 def _no_cases() -> Cases:
@@ -417,7 +367,7 @@ def _read_embedding(path: Path) -> Embedding | None:
         return None
     import pyarrow.parquet as pq
 
-    columns = _read_columns(path, ("group",), ("x", "y"))
+    columns = read_columns(path, ("group",), ("x", "y"))
     more = pq.read_table(path).to_pydict()
     if "case" in more:
         columns["case"] = np.array([str(name) for name in more["case"]], dtype=np.str_)
@@ -430,26 +380,13 @@ def _read_gallery(run_dir: Path) -> Gallery | None:
     images_path, text_path = run_dir / "gallery.safetensors", run_dir / "gallery.json"
     if not (images_path.exists() or text_path.exists()):
         return None
-    text = _read_json(text_path, GalleryText)
-    images = _read_images(images_path, ["clean", *(f"adversarial.{j}" for j in range(len(text.columns)))])
+    text = read_json(text_path, GalleryText)
+    images = read_images(images_path, ["clean", *(f"adversarial.{j}" for j in range(len(text.columns)))])
     for name, stack in images.items():
         if stack.ndim not in (4, 5) or stack.shape[0] != len(text.cases) or stack.shape != images["clean"].shape:
-            raise _bad(images_path, f"holds {name!r} of shape {stack.shape}, not one picture a case of gallery.json")
+            raise bad(images_path, f"holds {name!r} of shape {stack.shape}, not one picture a case of gallery.json")
     for column in text.columns:
         if not len(column.predictions) == len(column.probabilities) == len(column.verdicts) == len(text.cases):
-            raise _bad(text_path, f"does not have one prediction, probability and verdict a case in {column.title!r}")
+            raise bad(text_path, f"does not have one prediction, probability and verdict a case in {column.title!r}")
     clean, *others = (middle_slice(stack, before=2) for stack in images.values())
     return Gallery(text, clean, tuple(others), images["clean"].shape[2] if images["clean"].ndim == 5 else 1)
-
-
-def _read_images(path: Path, names: list[str]) -> dict[str, NDArray[np.float32]]:
-    from safetensors import SafetensorError
-    from safetensors.numpy import load_file
-
-    try:
-        images = load_file(_existing(path))
-        return {name: np.asarray(images[name], dtype=np.float32) for name in names}
-    except KeyError as error:
-        raise _bad(path, f"has no entry {error}") from error
-    except (OSError, SafetensorError) as error:
-        raise _bad(path, f"cannot be read ({error})") from error
