@@ -74,7 +74,9 @@ _run_options = _all_of(
 _network_options = _all_of(
     click.option("--model", required=True, help="package.module:factory of your network, or a torchvision name."),
     click.option("--weights", type=click.Path(dir_okay=False), help="State dict of the network, .pth or .safetensors."),
-    click.option("--data", required=True, help="Folder of images by class, or phantom-chest, phantom-fundus."),
+    click.option(
+        "--data", required=True, help="Folder of images by class, or phantom-chest, phantom-fundus, phantom-brain."
+    ),
 )
 _image_options = _all_of(
     click.option("--size", help="Height and width of the images. Default: 256."),

@@ -34,7 +34,9 @@ class OwnSettings(Settings):
     window: WindowText | None = Field(None, description="centre,width of DICOM and NIfTI files, as in 40,80")
     labels: Literal["binary", "grades"] = Field("binary", description="of sources with grades")
     limit: int | None = Field(None, ge=3, description="most images a class")
-    model: str = Field(description="torchvision name, small-resnet or package.module:factory")
+    model: str = Field(
+        description="torchvision name, small-resnet, resnet18-3d, small-resnet-3d or package.module:factory"
+    )
     weights: str | None = Field(None, description="state dict of the network")
     seed: int = Field(0, ge=0, description="of everything random")
 

@@ -24,6 +24,7 @@ TITLES = {
     "cifar10": "CIFAR-10",
     "phantom-chest": "Chest phantoms",
     "phantom-fundus": "Fundus phantoms",
+    "phantom-brain": "Head-CT phantoms",
 }
 
 
