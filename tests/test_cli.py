@@ -54,6 +54,9 @@ def test_several_recipes_are_run_by_name(tmp_path: Path) -> None:
     computed = re.search(r"Computed (\d+) stages of (\d+) distinct ones; a second run computes none\.", text)
     assert computed is not None
     assert computed[1] == computed[2] == "5"  # images, split, classifier, 1/256 of both, 8/256
+    assert f"Index: {tmp_path / 'index.html'}" in text
+    page = (tmp_path / "index.html").read_text()
+    assert all(f"{name}-tiny/report.html" in page for name in ("hfc23-fig4", "hfc21-table1"))
     code, text = run(*words, "ood-lesions")  # has no setting `sets`
     assert code == 2
     assert "ood-lesions          FAILED" in text

@@ -27,6 +27,8 @@ TINY = {
     "checks": 0,
     "attack": ("mim",),
 }
+WHOLE = {"model": "resnet18-3d", "learning_rate": 3e-4, "epochs": 50, "eps": ("1/256",), "steps": None}
+PAPER = WHOLE | {"size": 270, "depth": 30, "crop": 128, "cases": 1486}
 
 
 def _brain(settings: HidingSettings) -> HidingPlan:
@@ -52,6 +54,7 @@ brain = Recipe(
     plan=_brain,
     tiny=TINY | {"cases": 320},
     paper="HFC-23 Table I (Brain)",
+    paper_scale=PAPER,
 )
 adrenal3d = Recipe(
     name="adrenal3d",
@@ -60,4 +63,5 @@ adrenal3d = Recipe(
     settings=HIDDEN.model_copy(update={"size": 32, "depth": 32, "epochs": 16}),
     plan=_adrenal,
     tiny=TINY | {"source": PHANTOM, "cases": 320, "limit": 80},
+    paper_scale=WHOLE | {"size": 64, "depth": 64},
 )

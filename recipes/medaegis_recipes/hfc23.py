@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from medaegis.experiment import Part, joined_recipe
-from medaegis_recipes import components, detectors, lesions, natural_images, rivals, semi_white_box
+from medaegis_recipes import brain, components, detectors, lesions, natural_images, rivals, semi_white_box
 from medaegis_recipes._parts import both, on, vgg16
 from medaegis_recipes.detectors import SIX
 
 MORE = {"attack": ("mim", "tim", "pgd", "cw_linf"), "matrix": False}
-BRAIN = ()
+BRAIN = (Part(brain.brain, "brain"),)
 ONE = {"substitutes": ("same",)}
 
 table1 = joined_recipe(

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from medaegis.experiment import joined_recipe
-from medaegis_recipes import detectors, gradient_direction, stress_test
+from medaegis.experiment import Part, joined_recipe
+from medaegis_recipes import detectors, gradient_direction, stress_test, vulnerability_3d
 from medaegis_recipes._parts import both, on, several, vgg16
 
 BIM = {"attack": ("bim",), "eps": ("1/256",), "matrix": False}
@@ -38,4 +38,10 @@ fig7 = joined_recipe(
     on("chest_xray", detectors.chest_xray, BIM, {}),
     paper="HFC-23 Figs. 1 and 7, HFC-21 Fig. 1",
     aliases=("hfc23-fig1", "hfc21-fig1"),
+)
+fig9 = joined_recipe(
+    "hfc23-fig9",
+    "Are volumes more vulnerable than images?",
+    (Part(vulnerability_3d.recipe, "brain"),),
+    paper="HFC-23 Fig. 9",
 )

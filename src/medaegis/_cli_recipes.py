@@ -20,7 +20,7 @@ from medaegis.experiment import (
     run_recipes,
 )
 from medaegis.experiment._run_all import PAPERS
-from medaegis.report import text_table
+from medaegis.report import render_index, text_table
 
 ALL = "all"
 """The name that stands for every table and figure of the papers."""
@@ -63,6 +63,8 @@ def run_named(
     recipes = [recipe for name in given for recipe in (of_papers() if name == ALL else (_further(name),))]
     several = run_recipes(recipes, data=data, changes=settings, say=say, **how)
     _print(several_lines(several))
+    if several.finished:
+        click.echo(f"Index: {render_index(several.store.parent)}")
     return not several.failed
 
 

@@ -50,9 +50,9 @@ def test_natural_images(tmp_path: Path) -> None:
     lines = [(row["dataset"], row["eps"], row["hfc"], row["detector"], row["metric"]) for row in rows]
     assert len(set(lines)) == len(lines)
     page, text = (tmp_path / "report.html").read_text(), text_table(tmp_path)
-    assert page.count("<h3>BIM, budget") == 2 + 1 + 1  # tables; histograms and ROC curves of the first set
+    assert page.count("<summary>BIM, budget") == 2 + 1 + 1  # tables; histograms and ROC curves of the first set
     for dataset, eps in sets:
-        assert f"<h3>BIM, budget {eps}, {dataset}</h3>" in page
+        assert f"<summary>BIM, budget {eps}, {dataset}: every figure</summary>" in page
     assert "- Chest phantoms\nBIM 8/256, without HFC" in text
     manifest = json.loads((tmp_path / "manifest.json").read_text())
     assert manifest["data"]["n"] == 480

@@ -92,7 +92,7 @@ def test_detectors_with_and_without_a_cushion(tmp_path: Path) -> None:
     assert "Gradients are alive (without a Cushion)" in names
     assert "Gradients are alive (behind jpeg:80)" in names
     page, text = (tmp_path / "report.html").read_text(), text_table(tmp_path)
-    assert page.count("BIM + HFC: MAHA") == 1
+    assert page.count('">BIM + HFC: MAHA') == 1
     assert "Pictures and drawings are of small-resnet." in page
     assert "BIM + HFC: MAHA" in text
     assert "BIM 16/256 small-resnet behind jpeg:80 without HFC" in text
