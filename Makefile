@@ -15,7 +15,7 @@ tiny: $(READY)
 	$(BIN)/medaegis run all --tiny --quiet --out runs/tiny
 
 test: $(READY)
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
 test-slow: $(READY)
 	$(BIN)/python -m pytest -m slow
