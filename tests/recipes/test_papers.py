@@ -131,7 +131,6 @@ def test_a_table_shares_the_stages_of_its_subjects(table: Recipe, subject: Recip
     assert {one.key for one in stages if isinstance(one, Classifier)} <= alone
 
 
-@pytest.mark.slow
 def test_all_of_them_run_on_phantoms_and_share_every_stage(tmp_path: Path) -> None:
     """`medaegis run all --tiny`: nothing fails, each distinct stage is computed once, a second run computes none."""
     papers = [recipe for name, recipe in RECIPES.items() if name.partition("-")[0] in ("hfc21", "hfc23", "aegis")]

@@ -65,12 +65,9 @@ def list_folder(root: Path) -> Listing:
     Raises:
         DataError: fewer than two class folders.
     """
-    found = class_folders(root)
-    if len(found) < 2:
-        raise DataError(
-            f"{root} must hold a folder for each of at least two classes, got {sorted(found) or 'no folder'}. "
-            f"Point to the folder that holds the class folders, or sort the images into one folder a class."
-        )
+    found = two_class_folders(
+        root, "Point to the folder that holds the class folders, or sort the images into one folder a class."
+    )
     names = tuple(sorted(found))
     cases = tuple(
         Case(path, label, "", official)
@@ -79,6 +76,20 @@ def list_folder(root: Path) -> Listing:
         for path in images_below(folder)
     )
     return Listing(cases, names)
+
+
+def two_class_folders(root: Path, fix: str) -> dict[str, list[tuple[Path, str]]]:
+    """The class folders, of which there must be two.
+
+    Raises:
+        DataError: there are fewer; the text ends with the fix.
+    """
+    found = class_folders(root)
+    if len(found) < 2:
+        raise DataError(
+            f"{root} must hold a folder for each of at least two classes, got {sorted(found) or 'no folder'}. {fix}"
+        )
+    return found
 
 
 def class_folders(root: Path) -> dict[str, list[tuple[Path, str]]]:

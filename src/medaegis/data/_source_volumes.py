@@ -6,7 +6,6 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from medaegis._errors import DataError
 from medaegis.data._dataset import Skipped
 from medaegis.data._listing import (
     Case,
@@ -18,7 +17,7 @@ from medaegis.data._listing import (
     is_folder,
     relative_name,
 )
-from medaegis.data._source_folders import class_folders
+from medaegis.data._source_folders import class_folders, two_class_folders
 
 NIFTI = (".nii", ".nii.gz")
 _PATIENT = re.compile(r"(sub-[a-z0-9]+|(?:patient|person|subject|pat|case)[-_ ]?\d+)(?![a-z0-9])", re.IGNORECASE)
@@ -73,12 +72,9 @@ def list_volumes(root: Path) -> Listing:
     Raises:
         DataError: fewer than two class folders.
     """
-    found = class_folders(root)
-    if len(found) < 2:
-        raise DataError(
-            f"{root} must hold a folder for each of at least two classes, got {sorted(found) or 'no folder'}. "
-            f"Sort the volumes into one folder a class: NIfTI files, or a folder of DICOM files for each series."
-        )
+    found = two_class_folders(
+        root, "Sort the volumes into one folder a class: NIfTI files, or a folder of DICOM files for each series."
+    )
     names = tuple(sorted(found))
     cases: list[Case] = []
     skipped: list[Skipped] = []

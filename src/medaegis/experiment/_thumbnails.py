@@ -6,6 +6,7 @@ import numpy as np
 from torch import Tensor
 
 from medaegis.report import png_bytes
+from medaegis.report._slices import middle_slice
 
 SIDE = 64  # pixels of the longer side, at most
 
@@ -26,7 +27,7 @@ def thumbnail(image: Tensor) -> bytes:
     """
     from PIL import Image as Pillow
 
-    shown = (image if image.ndim == 3 else image[:, image.shape[1] // 2]).float().cpu().numpy()
+    shown = middle_slice(image.float().cpu().numpy(), before=1)
     h, w = shown.shape[1:]
     factor = min(1.0, SIDE / max(h, w))
     if factor == 1.0:
