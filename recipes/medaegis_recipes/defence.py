@@ -8,7 +8,7 @@ from medaegis_recipes._scale import DEFENCE, network
 
 BUDGETS = ("1/256", "2/256", "4/256", "8/256", "16/256")
 TINY = {
-    "source": "phantom-chest", "cases": 120, "size": 32, "epochs": 4, "train_batch": 16, "learning_rate": 2e-3,
+    "source": "phantom-chest", "cases": 120, "size": 32, "epochs": 12, "train_batch": 16, "learning_rate": 2e-3,
     "model": "small-resnet", "weights": None, "defences": ("paper", "paper@jpeg:80"),
     "attackers": ("pgd", "hfc", "wb", "adam"), "curve": ("adam",), "eps": ("4/256", "16/256"), "steps": 3,
     "components": 1, "images": 6, "shield_epochs": 2, "shield_steps": 2,
@@ -29,11 +29,13 @@ def differs(settings: DefenceSettings, *more: str) -> tuple[str, ...]:
     """What differs from the paper."""
     taps = "; taps are at the same relative depths"
     other = f"TF comes from {settings.substitute}, where the paper has VGG-16."
-    own = (*network(settings, "the paper has ResNet-50 and VGG-16", taps), *DIFFERS)
+    n = settings.shield_epochs
+    shorter = f"Shields learn for {n} epochs, in which the budget grows to its last value, where the paper has 25."
+    own = (*network(settings, "the paper has ResNet-50 and VGG-16", taps), *DIFFERS, *(() if n is None else (shorter,)))
     return (*own, *(() if settings.substitute == "vgg16" else (other,)), *more)
 
 
-def _recipe(data: str, title: str, components: int, held_share: float, papers: int) -> Recipe:
+def _recipe(data: str, title: str, components: int, held_share: float, papers: int, epochs: int | None) -> Recipe:
     return Recipe(
         name=f"defence-{data}",
         title=f"Shield and Medical Aegis against every attacker: {title}",
@@ -46,9 +48,11 @@ def _recipe(data: str, title: str, components: int, held_share: float, papers: i
             eps=BUDGETS,
             components=components,
             held_share=held_share,
-            images=32,
+            images=24,
+            shield_epochs=epochs,
             shield_steps=5,
-            shield_batch=16,
+            shield_batch=8,
+            shield_validation=24,
         ),
         plan=lambda settings: defence_plan(
             settings, dataset=title, published=figures(settings, data), differs=differs(settings)
@@ -59,5 +63,5 @@ def _recipe(data: str, title: str, components: int, held_share: float, papers: i
     )
 
 
-chest_xray = _recipe("chest-xray", "Chest X-ray", 1, 0.7, 1)
-fundus = _recipe("fundus", "Fundoscopy (IDRiD)", 32, 0.5, 64)
+chest_xray = _recipe("chest-xray", "Chest X-ray", 1, 0.7, 1, 12)
+fundus = _recipe("fundus", "Fundoscopy (IDRiD)", 32, 0.5, 64, 20)

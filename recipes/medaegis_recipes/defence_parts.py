@@ -9,7 +9,6 @@ from medaegis_recipes.defence import TINY, differs
 
 TAPS = {"3+6+9+12": "", "3": ", tap 1", "6": ", tap 2", "9": ", tap 3", "12": ", tap 4"}
 CUSHIONS = ("none", "jpeg:90", "jpeg:80", "jpeg:70", "bits:3", "bits:4", "tv")
-SHORTER = "Shields learn for 10 epochs, in which the budget grows from 1/256 to 16/256, where the paper has 25."
 STRONGER = ("adam", "adam-4")
 
 
@@ -42,18 +41,19 @@ def _recipe(name: str, title: str, defences: tuple[str, ...], paper: tuple[str, 
             epochs=12,
             components=32,
             held_share=0.5,
-            images=32,
+            images=24,
             defences=defences,
             attackers=(*paper, *STRONGER),
             shield_epochs=10,
             shield_steps=5,
-            shield_batch=16,
+            shield_batch=8,
+            shield_validation=24,
         ),
         plan=lambda settings: defence_plan(
             settings,
             dataset="Fundoscopy (IDRiD)",
             published=figures,
-            differs=differs(settings, *(() if settings.shield_epochs is None else (SHORTER,))),
+            differs=differs(settings),
         ),
         tiny=TINY | {"defences": defences[:2], "attackers": ("pgd", "adam"), "eps": ("16/256",)},
         paper="Aegis Table 5",

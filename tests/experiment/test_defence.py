@@ -29,7 +29,7 @@ SMALL = {
     "size": 32,
     "model": "small-resnet",
     "weights": None,
-    "epochs": 4,
+    "epochs": 12,
     "train_batch": 16,
     "learning_rate": 2e-3,
     "shield_epochs": 1,
@@ -191,10 +191,13 @@ def test_bad_settings_are_refused_before_any_work(changes) -> None:
 
 
 def test_training_can_be_shortened() -> None:
-    settings = DefenceChoice.parse("paper").settings(epochs=3, steps=2, batch_size=4)
+    settings = DefenceChoice.parse("paper").settings(epochs=3, steps=2, batch_size=4, validation_cases=6)
     assert (settings.epochs, settings.growing, settings.batch_size) == (3, 3, 4)
     assert [attack.steps for attack in settings.attacks] == [2]
-    assert DefenceChoice.parse("paper").settings(epochs=None, steps=None, batch_size=None) == ShieldSettings.paper()
+    assert (
+        DefenceChoice.parse("paper").settings(epochs=None, steps=None, batch_size=None, validation_cases=None)
+        == ShieldSettings.paper()
+    )
 
 
 def boards(n: int, seed: int) -> tuple[torch.Tensor, torch.Tensor]:

@@ -43,6 +43,7 @@ class DefenceSettings(NetworkSettings):
     shield_epochs: int | None = Field(None, ge=1, description="most epochs of each Shield; none for the training's own")
     shield_steps: int | None = Field(None, ge=1, description="most steps of an attack in training")
     shield_batch: int | None = Field(None, ge=1, description="cases a step of training")
+    shield_validation: int | None = Field(None, ge=2, description="most held-out cases that choose a Shield's epoch")
     substitute: str = Field("squeezenet1_1", description="network of the transfer attack, trained on the same cases")
     substitute_epochs: int = Field(12, ge=1, description="most training epochs of the substitute")
 
@@ -144,7 +145,10 @@ def defence_plan(
 
 def _shield(choice: DefenceChoice, settings: DefenceSettings, plain: Classifier) -> TrainedShield:
     training = choice.settings(
-        epochs=settings.shield_epochs, steps=settings.shield_steps, batch_size=settings.shield_batch
+        epochs=settings.shield_epochs,
+        steps=settings.shield_steps,
+        batch_size=settings.shield_batch,
+        validation_cases=settings.shield_validation,
     )
     return TrainedShield(behind(choice.step, plain), training, choice.taps, settings.seed)
 

@@ -68,14 +68,18 @@ class DefenceChoice:
             return ""
         return SHIELD if self.step is None else AEGIS
 
-    def settings(self, *, epochs: int | None, steps: int | None, batch_size: int | None) -> ShieldSettings:
+    def settings(
+        self, *, epochs: int | None, steps: int | None, batch_size: int | None, validation_cases: int | None
+    ) -> ShieldSettings:
         """The training; None leaves what it says itself, and the budget is full by the last epoch at the latest."""
         found = TRAININGS[self.training]()
         if steps is not None:
             found = replace(found, attacks=tuple(_with_steps(attack, steps) for attack in found.attacks))
         count = found.epochs if epochs is None else epochs
         size = found.batch_size if batch_size is None else batch_size
-        return replace(found, epochs=count, growing=min(found.growing, count), batch_size=size)
+        most = found.validation_cases if validation_cases is None else validation_cases
+        growing = min(found.growing, count)
+        return replace(found, epochs=count, growing=growing, batch_size=size, validation_cases=most)
 
 
 def _with_steps(attack: TrainingAttack, most: int) -> TrainingAttack:
