@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from medaegis.experiment import Part, Recipe
+from medaegis.experiment import Part, Recipe, Row
 
 TINY = {
-    "cases": 240, "size": 48, "epochs": 16, "train_batch": 16, "learning_rate": 2e-3,
+    "cases": 240, "size": 48, "epochs": 16, "train_batch": 16, "learning_rate": 1e-3,
     "model": "small-resnet", "weights": None,
 }  # fmt: skip
 """What every tiny part has alike, so that its classifier is trained once."""
 
 
 def on(
-    folder: str, recipe: Recipe, changes: Mapping[str, Any], tiny: Mapping[str, Any], label: str = ""
+    folder: str,
+    recipe: Recipe,
+    changes: Mapping[str, Any],
+    tiny: Mapping[str, Any],
+    label: str = "",
+    rows: Callable[[Row], Row | None] | None = None,
 ) -> tuple[Part, ...]:
     """A recipe on one data set; tiny, on phantoms of its kind."""
     phantom = "phantom-fundus" if folder == "fundus" else "phantom-chest"
-    return (Part(recipe, folder, changes, TINY | {"source": phantom} | dict(tiny), label=label),)
+    return (Part(recipe, folder, changes, TINY | {"source": phantom} | dict(tiny), label=label, rows=rows),)
 
 
 def both(

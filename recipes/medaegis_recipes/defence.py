@@ -21,8 +21,12 @@ DIFFERS = (
 
 
 def figures(settings: DefenceSettings, data: str) -> Published:
-    """The paper's, of the network that is defended."""
-    return published("defence-vgg16" if settings.model == "vgg16" else "defence", data)
+    """The paper's, of the network that is defended: Tables 3 and 4, and Table 2's last two rows."""
+    if settings.model == "vgg16":
+        return published("defence-vgg16", data)
+    hidden = published("cushion-detectors", data).items()
+    table2 = {(f"{a} + HFC", e, "", d, m): v for (a, e, _, d, m), v in hidden if d in ("Shield", "Medical Aegis")}
+    return published("defence", data) | table2
 
 
 def differs(settings: DefenceSettings, *more: str) -> tuple[str, ...]:

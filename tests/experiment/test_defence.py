@@ -14,7 +14,7 @@ from medaegis import InputError
 from medaegis.attack import run_attack
 from medaegis.defend import Shielded, ShieldGuard, ShieldSettings, TrainingAttack, shield_logits, train_shields
 from medaegis.experiment import Context, DefenceSettings, Store, defence_plan
-from medaegis.experiment._adversaries import ADVERSARIES, Knowledge, budget_of
+from medaegis.experiment._adversaries import ADVERSARIES, Knowledge, adversary, budget_of
 from medaegis.experiment._defence import DefencePlan
 from medaegis.experiment._defence_choice import DefenceChoice
 from medaegis.experiment._defence_worst import Outcome, best_of, figures
@@ -44,7 +44,13 @@ SMALL = {
 @pytest.fixture(scope="module")
 def done(tmp_path_factory: pytest.TempPathFactory) -> tuple[DefencePlan, Context]:
     """Every attacker on two defences of a small network, computed."""
-    settings = DefenceSettings(**SMALL, eps=("4/256", "16/256"), curve=("wb",), defences=("paper", "paper@jpeg:80"))
+    settings = DefenceSettings(
+        **SMALL,
+        eps=("4/256", "16/256"),
+        curve=("wb",),
+        attackers=(*ADVERSARIES, "bim+hfc"),
+        defences=("paper", "paper@jpeg:80"),
+    )
     plan, context = defence_plan(settings, dataset="Phantoms"), Context(Store(tmp_path_factory.mktemp("stages")))
     for stage in plan.stages:
         context.get(stage)
@@ -54,13 +60,44 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> tuple[DefencePlan, Context
 def test_every_attacker_keeps_its_budget(done) -> None:
     plan, context = done
     tried = [trial for one in plan.defences for trial in one.trials]
-    assert {trial.adversary for trial in tried} == set(ADVERSARIES)
+    assert {trial.adversary for trial in tried} == {*ADVERSARIES, "bim+hfc"}
     for trial in tried:
-        one, found = ADVERSARIES[trial.adversary], context.get(trial).tensors
+        one, found = adversary(trial.adversary), context.get(trial).tensors
         eps = float(budget_of(one, Fraction(trial.eps)))
         size = found["linf"] if one.scale == 1 else found["rms"]
         assert float(size.max()) <= eps * (1 + 1e-5), trial.title
         assert len(found["fooled"]) == len(found["margin"]) <= 4
+
+
+def test_shields_of_one_classifier_share_what_blind_attackers_make() -> None:
+    attackers = ("pgd", "hfc", "pgd+hfc", "transfer", "wb")
+    settings = DefenceSettings(**SMALL, attackers=attackers, defences=("paper", "varied", "paper@jpeg:80"))
+    made = [[trial.unaware for trial in one.trials] for one in defence_plan(settings, dataset="Phantoms").defences]
+    plain, other, cushioned = ([stage and stage.key for stage in column] for column in made)
+    assert plain == other
+    assert plain[1] == plain[2]
+    assert plain[4] is None
+    assert not set(plain[:4]) & set(cushioned[:4])
+
+
+def test_what_a_blind_attacker_made_is_what_the_defence_is_asked(done) -> None:
+    plan, context = done
+    trial = next(t for t in plan.defences[1].trials if t.adversary == "bim+hfc")
+    made, found = context.get(trial.unaware).tensors, context.get(trial).tensors
+    system = trial.scores.shield.system(context)
+    seen = shield_logits(system, made["x"])
+    torch.testing.assert_close(seen.logits, found["logits"])
+    torch.testing.assert_close(seen.shields, found["shields"])
+    labels = plan.defences[1].classifier.split.images.dataset(context).labels
+    index = trial.scores.cases.split(context).test[trial.places(context)]
+    assert found["fooled"].tolist() == (seen.logits.argmax(dim=1).numpy() == 1 - labels[index]).tolist()
+    assert torch.equal(found["steps"], made["steps"])
+
+
+@pytest.mark.parametrize("name", ["nobody", "wb+hfc", "bim+kde", "fea+hfc"])
+def test_unknown_attackers_are_refused(name: str) -> None:
+    with pytest.raises(InputError, match="attackers"):
+        adversary(name)
 
 
 def test_attackers_of_a_cushion_are_left_out_where_there_is_none(done) -> None:
@@ -77,7 +114,7 @@ def test_table_tells_every_attacker_and_the_worst_case(done) -> None:
         for eps in plan.settings.eps:
             own = {r.attack: r.value for r in rows if r.metric == "undetected" and r.attack}
             worst = next(r for r in rows if (r.attack, r.eps, r.metric) == ("Worst case", eps, "undetected"))
-            inside = [ADVERSARIES[t.adversary].title for t in one.trials if Fraction(t.eps) <= Fraction(eps)]
+            inside = [adversary(t.adversary).title for t in one.trials if Fraction(t.eps) <= Fraction(eps)]
             if eps == plan.settings.eps[-1]:
                 assert worst.value >= max(own[title] for title in inside)
         assert next(row for row in rows if row.attack == "PGD-L2").eps == "8/256"

@@ -8,13 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from medaegis.experiment import Recipe, run_recipes
+from medaegis.experiment import Recipe, Row, run_recipes
 from medaegis.experiment._run import planned
 from medaegis.experiment._stage import distinct
 from medaegis.experiment._stages_data import Images
 from medaegis.experiment._stages_model import Classifier
 from medaegis_recipes import (
     aegis,
+    cushion_detectors,
     defence,
     detectors,
     gradient_direction,
@@ -103,7 +104,7 @@ def test_every_recipe_plans_at_every_scale(name: str, version: str, data: Path) 
     assert max(sizes) <= {"tiny": 48, "small": 224, "paper": 270}[version]  # 256, and 270 of volumes
 
 
-ATTACKS = ("Attacked", "Stressed", "Moved", "LesionAnomaly", "Tried")
+ATTACKS = ("Attacked", "Stressed", "Moved", "LesionAnomaly", "Tried", "Unaware")
 SHARED = [
     (hfc21.table2, detectors.chest_xray, "chest_xray"),
     (hfc21.table2, detectors.fundus, "fundus"),
@@ -113,6 +114,7 @@ SHARED = [
     (hfc23.table6, lesions.recipe, "chest_xray"),
     (hfc21.table1, stress_test.recipe, ""),
     (hfc23_figures.fig2, gradient_direction.recipe, ""),
+    (aegis.table2, cushion_detectors.fundus, "fundus"),
     (aegis.table4, defence.chest_xray, "chest_xray"),
 ]
 
@@ -139,6 +141,25 @@ def test_all_of_them_run_on_phantoms_and_share_every_stage(tmp_path: Path) -> No
     assert len(done.finished) == len(papers)
     assert done.computed == done.distinct
     assert run_recipes(papers, out=tmp_path, tiny=True).computed == 0
+
+
+def test_table2_has_the_shield_among_detectors(data: Path) -> None:
+    """Aegis Table 2: detectors as they are, the Shield's figures as if it were one, nothing that only a trial has."""
+    plan = planned(aegis.table2, data=data, tiny=False, scale="small", changes=None).plan
+    told = {one.part.shown: one.part.rows for one in plan.ready}
+    assert told["cushion-detectors-fundus"] is None
+    among = told["defence-fundus"]
+    row = Row("Fundus", "resnet18", "MIM + HFC", "16/256", "", "Medical Aegis (jpeg:80), paper", "AUC", 1, 1, 1, 4, 2)
+    assert among(row) == row._replace(attack="MIM", hfc="with", model="resnet18 behind jpeg:80")
+    assert among(row._replace(detector="Shield, paper")).model == "resnet18"
+    assert among(row._replace(attack="Worst case")) is None
+    assert among(row._replace(metric="Adv. Acc")) is None
+
+
+def test_table2_has_the_papers_figures_of_the_shield(data: Path) -> None:
+    plan = planned(aegis.table2, data=data, tiny=False, scale="small", changes=None).plan
+    (trial,) = (one.plan for one in plan.ready if one.part.recipe is defence.fundus)
+    assert trial.published["MIM + HFC", "16/256", "", "Shield", "TPR@90"] == 97.7
 
 
 def test_figures_of_another_network_are_not_the_papers(data: Path) -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Literal, NamedTuple, TypeVar
 
 from torch import nn
 
+from medaegis._errors import require
 from medaegis.attack import (
     HFC,
     AdamStep,
@@ -50,8 +51,8 @@ class Knowledge(NamedTuple):
     """What attackers know of a defence.
 
     Attributes:
-        system: Cushion, classifier and Shields.
-        guard: the thresholds.
+        system: Cushion, classifier and Shields; of a blind attacker, Cushion and classifier.
+        guard: the thresholds; None for a blind attacker.
         kappa: confidence of CW-Linf, the mean gap of the clean logits.
         hfc: the feature constraint on the classifier's layers.
         guide: natural features to imitate.
@@ -60,8 +61,8 @@ class Knowledge(NamedTuple):
         plain: the system with a Cushion whose backward pass is the identity.
     """
 
-    system: Shielded
-    guard: ShieldGuard
+    system: nn.Module
+    guard: ShieldGuard | None
     kappa: float
     hfc: HFC | None = None
     guide: Guide | None = None
@@ -83,6 +84,7 @@ class Adversary:
         group: whether the paper has it, and among which.
         make: from knowledge, Linf budget and steps to the attack.
         need: what it must know beside the system.
+        blind: follows the classifier alone, behind its Cushion, so that its images are the same for all Shields.
         scale: its own budget as a share of the Linf budget: the paper gives L2 attacks half as many levels.
     """
 
@@ -91,6 +93,7 @@ class Adversary:
     group: Group
     make: Make
     need: Need = ""
+    blind: bool = False
     scale: Fraction = Fraction(1)
 
 
@@ -102,7 +105,7 @@ def white_box(known: Knowledge, eps: float, steps: int, *, kappa: float | None =
 
 def _strong(known: Knowledge, eps: float, steps: int) -> Attack:
     """WB that is content with a small margin of the logits and keeps the best iterate by (fooled, accepted, J)."""
-    return white_box(known, eps, steps, kappa=CONTENT).against(known.guard)
+    return white_box(known, eps, steps, kappa=CONTENT).against(_there(known.guard))
 
 
 def _momentum(known: Knowledge, eps: float, steps: int) -> Attack:
@@ -111,7 +114,7 @@ def _momentum(known: Knowledge, eps: float, steps: int) -> Attack:
 
 def _fine(known: Knowledge, eps: float, steps: int) -> Attack:
     made = cw_linf(eps, steps=steps, step_size=eps / 32, kappa=CONTENT).plus(shield_logit, name="WB, fine steps")
-    return made.against(known.guard)
+    return made.against(_there(known.guard))
 
 
 def _adam(known: Knowledge, eps: float, steps: int, space: Space | None = None) -> Attack:
@@ -125,7 +128,7 @@ def _coarse(factor: float) -> Make:
 
 
 def _auto(known: Knowledge, eps: float, steps: int) -> Attack:
-    return apgd(eps, steps=steps).plus(shield_logit).against(known.guard)
+    return apgd(eps, steps=steps).plus(shield_logit).against(_there(known.guard))
 
 
 def _eot(known: Knowledge, eps: float, steps: int) -> Attack:
@@ -141,34 +144,39 @@ def _there(value: Known | None) -> Known:
     return value
 
 
+def _blind(
+    name: str, title: str, make: Make, *, group: Group = "conventional", need: Need = "", scale: Fraction = Fraction(1)
+) -> Adversary:
+    return Adversary(name, title, group, make, need, blind=True, scale=scale)
+
+
 ADVERSARIES = {
     one.name: one
     for one in (
-        Adversary("fgsm", "FGSM", "conventional", lambda known, eps, steps: fgsm(eps)),
-        Adversary("bim", "BIM", "conventional", lambda known, eps, steps: bim(eps, steps=steps)),
-        Adversary("pgd", "PGD", "conventional", lambda known, eps, steps: pgd(eps, steps=steps)),
-        Adversary("mim", "MIM", "conventional", lambda known, eps, steps: mim(eps, steps=steps)),
-        Adversary("dim", "DIM", "conventional", lambda known, eps, steps: dim(eps, steps=steps)),
-        Adversary("tim", "TIM", "conventional", lambda known, eps, steps: tim(eps, steps=steps)),
-        Adversary(
-            *("cw_linf", "CW-Linf", "conventional"),
-            lambda known, eps, steps: cw_linf(eps, steps=steps, kappa=known.kappa),
-        ),
-        Adversary("pgd_l2", "PGD-L2", "conventional", lambda known, eps, steps: pgd_l2(eps, steps=steps), scale=HALF),
-        Adversary("cw_l2", "CW-L2", "conventional", lambda known, eps, steps: cw_l2(eps, steps=steps), scale=HALF),
-        Adversary(
-            *("transfer", "TF", "conventional"),
+        _blind("fgsm", "FGSM", lambda known, eps, steps: fgsm(eps)),
+        _blind("bim", "BIM", lambda known, eps, steps: bim(eps, steps=steps)),
+        _blind("pgd", "PGD", lambda known, eps, steps: pgd(eps, steps=steps)),
+        _blind("mim", "MIM", lambda known, eps, steps: mim(eps, steps=steps)),
+        _blind("dim", "DIM", lambda known, eps, steps: dim(eps, steps=steps)),
+        _blind("tim", "TIM", lambda known, eps, steps: tim(eps, steps=steps)),
+        _blind("cw_linf", "CW-Linf", lambda known, eps, steps: cw_linf(eps, steps=steps, kappa=known.kappa)),
+        _blind("pgd_l2", "PGD-L2", lambda known, eps, steps: pgd_l2(eps, steps=steps), scale=HALF),
+        _blind("cw_l2", "CW-L2", lambda known, eps, steps: cw_l2(eps, steps=steps), scale=HALF),
+        _blind(
+            *("transfer", "TF"),
             lambda known, eps, steps: transfer(_there(known.substitute), pgd(eps, steps=steps)),
             need="substitute",
         ),
-        Adversary(
-            *("fea", "Fea", "adaptive"),
+        _blind(
+            *("fea", "Fea"),
             lambda known, eps, steps: feature_attack(eps, _there(known.guide), steps=steps),
+            group="adaptive",
             need="guide",
         ),
-        Adversary(
-            *("hfc", "HFC", "adaptive"),
+        _blind(
+            *("hfc", "HFC"),
             lambda known, eps, steps: pgd(eps, steps=steps).plus(_there(known.hfc)),
+            group="adaptive",
             need="hfc",
         ),
         Adversary("wb", "WB", "adaptive", white_box),
@@ -212,6 +220,35 @@ ADVERSARIES = {
     )
 }
 """Every attacker by name, in the order of tables."""
+
+
+HIDEABLE = ("fgsm", "bim", "pgd", "mim", "dim", "tim", "cw_linf", "pgd_l2")
+"""Those that HFC can be added to, as in "bim+hfc" (Aegis Table 2)."""
+
+
+def adversary(name: str) -> Adversary:
+    """The attacker of a name, or with HFC, as "bim+hfc".
+
+    Raises:
+        InputError: there is none.
+
+    Example:
+        >>> adversary("bim+hfc").title
+        'BIM + HFC'
+    """
+    base, _, added = name.partition("+")
+    good = name in ADVERSARIES or (base in HIDEABLE and added == "hfc")
+    require(good, "attackers", "recipe", f"names among {tuple(ADVERSARIES)}, or as bim+hfc", name)
+    one = ADVERSARIES[base]
+    if not added:
+        return one
+
+    def hide(known: Knowledge, eps: float, steps: int) -> Attacker:
+        plain = one.make(known, eps, steps)
+        assert isinstance(plain, Attack), "hideable attackers follow an objective"
+        return plain.plus(_there(known.hfc))
+
+    return replace(one, name=name, title=f"{one.title} + HFC", group="adaptive", make=hide, need="hfc")
 
 
 def budget_of(adversary: Adversary, eps: Fraction) -> Fraction:

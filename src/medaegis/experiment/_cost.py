@@ -15,7 +15,7 @@ from medaegis.data import list_cases
 from medaegis.experiment._stage import Stage, distinct
 from medaegis.experiment._stages_attack import AttackChoice, Attacked, Probe
 from medaegis.experiment._stages_data import Images
-from medaegis.experiment._stages_defence import Tried
+from medaegis.experiment._stages_defence import Tried, Unaware
 from medaegis.experiment._stages_model import Classifier
 from medaegis.experiment._stages_shield import TrainedShield
 from medaegis.experiment._stress import Stressed
@@ -119,7 +119,7 @@ def _passes(stage: Stage, n: int) -> float:
         return share * n * _steps(stage.choice)
     if isinstance(stage, Probe):
         return stage.n * _steps(stage.attacked.choice)
-    if isinstance(stage, Tried):
+    if isinstance(stage, Unaware) or (isinstance(stage, Tried) and stage.unaware is None):
         most = ADVERSARIAL * n
         return min(stage.n or most, most) * stage.steps
     if isinstance(stage, Stressed):

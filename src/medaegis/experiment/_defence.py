@@ -9,15 +9,15 @@ from pydantic import Field
 
 from medaegis._errors import require
 from medaegis.attack import parse_fraction
-from medaegis.experiment._adversaries import ADVERSARIES
+from medaegis.experiment._adversaries import ADVERSARIES, adversary
 from medaegis.experiment._content import Content
 from medaegis.experiment._context import Context
 from medaegis.experiment._defence_choice import DefenceChoice
 from medaegis.experiment._network_settings import Budgets, Names, NetworkSettings, classifier_on, classifier_stage
 from medaegis.experiment._stage import Stage
 from medaegis.experiment._stages_cushion import Cushioned, behind
-from medaegis.experiment._stages_defence import Tried
-from medaegis.experiment._stages_model import AdversarialCases, Bank, Classifier
+from medaegis.experiment._stages_defence import Tried, Unaware
+from medaegis.experiment._stages_model import AdversarialCases, Bank, Classifier, TrainFeatures
 from medaegis.experiment._stages_shield import ShieldScores, SystemFeatures, TrainedShield
 
 Published = dict[tuple[str, ...], float]
@@ -126,9 +126,8 @@ def defence_plan(
     for name in ("defences", "attackers", "eps"):
         values: tuple[str, ...] = getattr(settings, name)
         require(len(set(values)) == len(values) > 0, name, "recipe", "different values", values)
-    for name in ("attackers", "curve"):
-        unknown = [one for one in getattr(settings, name) if one not in ADVERSARIES]
-        require(not unknown, name, "recipe", f"names among {tuple(ADVERSARIES)}", unknown)
+    for name in (*settings.attackers, *settings.curve):
+        adversary(name)
     sizes = [parse_fraction(eps, "recipe") for eps in settings.eps]
     require(sizes == sorted(sizes), "eps", "recipe", "from small to large", settings.eps)
     choices = [DefenceChoice.parse(text) for text in settings.defences]
@@ -167,18 +166,32 @@ def _defence(
 
 
 def _possible(name: str, classifier: Classifier) -> bool:
-    return ADVERSARIES[name].need != "cushion" or isinstance(classifier, Cushioned)
+    return adversary(name).need != "cushion" or isinstance(classifier, Cushioned)
 
 
 def _trial(
     name: str, eps: str, settings: DefenceSettings, scores: ShieldScores, plain: Classifier, other: TrainedShield
 ) -> Tried:
-    shield, need, more = scores.shield, ADVERSARIES[name].need, dict[str, Any]()
+    one, common, more = adversary(name), (name, eps, settings.steps, settings.images), dict[str, Any]()
+    if one.blind:
+        return Tried(scores, *common, unaware=_unaware(name, eps, settings, scores.cases, plain), seed=settings.seed)
+    if one.need == "hfc":
+        more["bank"] = _bank(SystemFeatures(scores.shield.classifier), settings)
+    if one.need == "other":
+        more["other"] = other
+    return Tried(scores, *common, seed=settings.seed, **more)
+
+
+def _unaware(name: str, eps: str, settings: DefenceSettings, cases: AdversarialCases, plain: Classifier) -> Unaware:
+    need, more = adversary(name).need, dict[str, Any]()
     if need in ("hfc", "guide"):
-        more["bank"] = Bank(SystemFeatures(shield.classifier), components=settings.components, seed=settings.seed)
+        more["bank"] = _bank(TrainFeatures(cases.classifier), settings)
     if need == "substitute":
         changes = {"model": settings.substitute, "epochs": settings.substitute_epochs}
         more["substitute"] = classifier_on(settings.model_copy(update=changes), plain.split)
-    if need == "other":
-        more["other"] = other
-    return Tried(scores, name, eps, settings.steps, settings.images, seed=settings.seed, **more)
+    name = "hfc" if name == "pgd+hfc" else name  # the same attack
+    return Unaware(cases, name, eps, settings.steps, settings.images, seed=settings.seed, **more)
+
+
+def _bank(features: TrainFeatures, settings: DefenceSettings) -> Bank:
+    return Bank(features, components=settings.components, seed=settings.seed)

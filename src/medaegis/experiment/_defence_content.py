@@ -10,7 +10,7 @@ import torch
 
 from medaegis.attack import parse_fraction
 from medaegis.data import Dataset
-from medaegis.experiment._adversaries import ADVERSARIES, budget_of
+from medaegis.experiment._adversaries import adversary, budget_of
 from medaegis.experiment._content import Content, Gallery, GalleryColumn, Row, Sheet, percent, said_of
 from medaegis.experiment._context import Context
 from medaegis.experiment._defence_worst import Outcome, best_of, figures
@@ -47,7 +47,7 @@ class _View:
         clean, groups = self._margins(one), self._groups(one)
         for trial in one.trials:
             found = figures(clean, self.outcome(trial), groups, self._own_groups(trial))
-            where = (ADVERSARIES[trial.adversary].title, _own_budget(trial))
+            where = (adversary(trial.adversary).title, _own_budget(trial))
             rows += [self._row(one, metric, figure, *where) for metric, figure in found.items()]
         for eps in self.plan.settings.eps:
             inside = [t for t in one.trials if parse_fraction(t.eps, "recipe") <= parse_fraction(eps, "recipe")]
@@ -105,7 +105,7 @@ class _View:
         for trial in one.trials:
             stored, outcome = self.context.get(trial).tensors, self.outcome(trial)
             predicted = stored["logits"].argmax(dim=1).tolist()
-            where = {"attack": ADVERSARIES[trial.adversary].title, "eps": _own_budget(trial), "kind": "adversarial"}
+            where = {"attack": adversary(trial.adversary).title, "eps": _own_budget(trial), "kind": "adversarial"}
             lines += [
                 self._line(place) | shared | where | {"prediction": names[predicted[i]]}
                 | {"score": float(-outcome.margin[i]), "fooled": bool(outcome.fooled[i])}
@@ -145,7 +145,7 @@ class _View:
     def _column(self, one: Defence, trial: Tried, n: int) -> GalleryColumn:
         stored, outcome = self.context.get(trial).tensors, self.outcome(trial)
         said = [said_of(logits, self.data.class_names) for logits in stored["logits"][:n]]
-        title = ADVERSARIES[trial.adversary].title
+        title = adversary(trial.adversary).title
         facts = {"title": f"{title} {_own_budget(trial)}", "attack": title, "eps": _own_budget(trial), "hfc": ""}
         facts |= {"verdicts": [{one.choice.label: bool(margin < 0)} for margin in outcome.margin[:n]]}
         facts |= {"predictions": [s["prediction"] for s in said], "probabilities": [s["probability"] for s in said]}
@@ -193,10 +193,10 @@ class _View:
             text = (
                 f"Fooled and accepted by budget: {told}. Where it falls, the attacker is too weak at the larger budget."
             )
-            title = f"More budget, no less success ({ADVERSARIES[name].title}; {one.choice.label})"
+            title = f"More budget, no less success ({adversary(name).title}; {one.choice.label})"
             found.append(Check(title, passed, text).fact())
         return found
 
 
 def _own_budget(trial: Tried) -> str:
-    return in_256ths(budget_of(ADVERSARIES[trial.adversary], parse_fraction(trial.eps, "recipe")))
+    return in_256ths(budget_of(adversary(trial.adversary), parse_fraction(trial.eps, "recipe")))

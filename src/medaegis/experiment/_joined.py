@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
@@ -10,7 +10,7 @@ from typing import Any, cast
 from pydantic import ConfigDict, Field
 
 from medaegis._errors import InputError, require
-from medaegis.experiment._content import Content
+from medaegis.experiment._content import Content, Row
 from medaegis.experiment._context import Context
 from medaegis.experiment._joined_content import Told, joined_content
 from medaegis.experiment._recipe import GrowingPlan, Plan, Recipe, Scale, Settings
@@ -45,6 +45,7 @@ class Part:
         name: of its folder in the run; by default the recipe's.
         only: at which scale it is there; None for every one.
         label: what its data set's name gets in the joined table, where several parts have one.
+        rows: its rows as the joined table has them, None for those left out; by default all as they are.
     """
 
     recipe: Recipe
@@ -54,6 +55,7 @@ class Part:
     name: str = ""
     only: Scale | None = None
     label: str = ""
+    rows: Callable[[Row], Row | None] | None = None
 
     @property
     def shown(self) -> str:
@@ -113,7 +115,7 @@ class JoinedPlan:
         own = one.part.recipe
         manifest = {"title": own.title, "question": own.question, "settings": one.settings.model_dump(mode="json")}
         synthetic = _is_phantom(one.settings) and _data(one.settings) is None
-        return Told(one.part.shown, manifest, content, phantom=synthetic, label=one.part.label)
+        return Told(one.part.shown, manifest, content, phantom=synthetic, label=one.part.label, rows=one.part.rows)
 
 
 def joined_plan(parts: Sequence[Part], settings: JoinedSettings) -> JoinedPlan:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -20,6 +20,7 @@ class Told(NamedTuple):
         content: what its plan collected.
         phantom: whether its images are synthetic, so that the papers' figures do not stand beside its own.
         label: what its data set's name gets in the joined table, where several parts have one.
+        rows: its rows as the joined table has them, None for those left out.
     """
 
     name: str
@@ -27,6 +28,7 @@ class Told(NamedTuple):
     content: Content
     phantom: bool = False
     label: str = ""
+    rows: Callable[[Row], Row | None] | None = None
 
 
 def joined_content(parts: Sequence[Told], left_out: Sequence[str] = ()) -> Content:
@@ -41,10 +43,16 @@ def joined_content(parts: Sequence[Told], left_out: Sequence[str] = ()) -> Conte
         content = known[0].content
         return replace(content, facts=content.facts | {"differs": [*left_out, *content.facts["differs"]]})
     rows: dict[Row, Row] = {}
-    for row in (_labelled(row, part.label) for part in known for row in part.content.rows):
+    for row in (_labelled(row, part.label) for part in known for row in _joint_rows(part)):
         rows.setdefault(row._replace(published=None), row)
     joints = tuple(Joint(part.name, part.manifest, part.content) for part in known)
     return Content(list(rows.values()), [], _facts(known, left_out), parts=joints)
+
+
+def _joint_rows(part: Told) -> list[Row]:
+    if part.rows is None:
+        return part.content.rows
+    return [row for row in map(part.rows, part.content.rows) if row is not None]
 
 
 def _labelled(row: Row, label: str) -> Row:

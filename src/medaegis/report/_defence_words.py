@@ -42,6 +42,8 @@ WORDS = {
     "through the Cushion. The paper\u2019s adaptive ones hide from detectors or know all of the defence. Those "
     "beyond the paper are ours: they know all of it too, and are meant to search better.",
 }
+PLUS = " + HFC"
+HIDDEN = "{} that also pulls the features, layer by layer, to normal ones (hierarchical feature constraint)."
 KEPT = ("Attacked (adversarial) image", "Budget", "95 % interval", "n", "n/a", "Difference, amplified")
 OWN = {
     "CW-Linf": "PGD on the margin between logits, which the paper calls CW-Linf.",
@@ -86,4 +88,5 @@ def defence_glossary(attacks: Iterable[str], metrics: Iterable[str]) -> dict[str
     """
     known = METRICS | ATTACKS | OWN
     named = {name: known[name] for name in (*metrics, *attacks) if name in known and name not in WORDS}
+    named |= {name: HIDDEN.format(name.removesuffix(PLUS)) for name in attacks if name.endswith(PLUS)}
     return WORDS | named | {name: TERMS[name] for name in KEPT}

@@ -94,20 +94,21 @@ def _checks(manifest: Manifest) -> list[str]:
 def _block(table: Sequence[Row], scope: Scope) -> list[str]:
     variants = variants_of(table, scope)
     names = [f"{variant} HFC" if variant else "" for variant in variants]
-    lines = [
-        f"{scope.attack} {scope.eps} {whose(table, scope)}".ljust(21) + " " + "".join(name.ljust(40) for name in names)
-    ]
+    labels = [f"{detector} {metric}" for detector in detectors_of(table, scope) for metric in SHOWN]
+    width = max(20, *(len(label) + 1 for label in labels)) if labels else 20
+    head = f"{scope.attack} {scope.eps} {whose(table, scope)}".ljust(width + 1)
+    lines = [head + " " + "".join(name.ljust(40) for name in names)]
     for metric in success_metrics(table, scope) or (SUCCESS,):
         found = [lookup(table, scope, metric, variant=variant) for variant in variants]
         lines.append(
             "  "
-            + metric.ljust(20 if metric not in TRANSFER else 28)
+            + metric.ljust(width if metric not in TRANSFER else max(28, width))
             + "".join(" " + figure(row).ljust(39) for row in found)
         )
     for detector in detectors_of(table, scope):
         for metric in SHOWN:
             rows = [lookup(table, scope, metric, detector, variant) for variant in variants]
-            lines.append("  " + f"{detector} {metric}".ljust(20) + "".join(figure(row).ljust(40) for row in rows))
+            lines.append("  " + f"{detector} {metric}".ljust(width) + "".join(figure(row).ljust(40) for row in rows))
     return [line.rstrip() for line in (*lines, *_white_box(table, scope))]
 
 
