@@ -30,6 +30,11 @@ def test_help_is_quick_and_loads_no_torch() -> None:
     assert min(times) < 0.5
 
 
+def test_python_m_is_the_same_command() -> None:
+    done = subprocess.run([sys.executable, "-m", "medaegis", "list"], capture_output=True, text=True, check=True)
+    assert done.stdout == run("list")[1]
+
+
 def test_list_names_recipes_and_settings() -> None:
     code, text = run("list")
     assert code == 0

@@ -38,6 +38,7 @@ recipe = Recipe(
         sets=("fundus", "chest_xray"),
         eps=("4/256",),
         cushions=("none", "jpeg:90", "jpeg:70", "bits:3", "tv:0.03"),
+        images=40,
     ),
     plan=lambda settings: stress_plan(
         settings,

@@ -1,0 +1,5 @@
+"""`python -m medaegis` is the command `medaegis`."""
+
+from medaegis.cli import main
+
+main()
