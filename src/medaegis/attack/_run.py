@@ -92,8 +92,7 @@ def run_attack(
     check_cases(x, y, target, batch_size)
     check_parts(attack, model, generator)
     device = next((parameter.device for parameter in model.parameters()), x.device)
-    draws = attack.random or attack.objective.random
-    seeds = case_seeds(len(x), generator) if draws else torch.zeros(len(x), dtype=torch.int64)
+    seeds = _seeds(attack, len(x), generator)
     bar = progress_bar(len(x) * attack.passes, attack.name, unit="step", show=progress)
     with ExitStack() as stack:
         stack.enter_context(frozen(model))
@@ -106,9 +105,7 @@ def run_attack(
         results, start, size = _Results(x), 0, min(batch_size, len(x))
         while start < len(x):
             rows = slice(start, start + size)
-            wanted = None if target is None else target[rows].long().to(device)
-            seed = seeds[rows].to(device) if attack.objective.random else None
-            goal = Goal(y[rows].long().to(device), wanted, seed=seed)
+            goal = _goal(attack, y[rows].to(device), None if target is None else target[rows].to(device), seeds[rows])
             try:
                 part = _attacked(attack, pair, x[rows].detach().to(device), goal, seeds[rows], advance)
             except RuntimeError as error:
@@ -117,6 +114,65 @@ def run_attack(
             results.add(rows, part)
             start += size
     return results.whole()
+
+
+def craft(
+    attack: Attacker,
+    taps: Taps,
+    x: Images,
+    y: Labels,
+    *,
+    target: Labels | None = None,
+    generator: torch.Generator,
+    layout: torch.memory_format = torch.contiguous_format,
+) -> Images:
+    """Adversarial images on a network that is fast and frozen already: no copy of it, no checks, no judging.
+
+    For adversarial training, which attacks batch after batch; everything else takes `run_attack`, whose images these
+    are up to rounding.
+
+    Args:
+        attack: whose objective reads nothing of the clean images.
+        taps: the network, with the attack's layers.
+        x: clean images (n, c, *space) on its device.
+        y: true classes (n,).
+        target: wanted classes (n,), or None.
+        generator: as in `run_attack`.
+        layout: memory format that the network likes.
+
+    Example:
+        >>> import medaegis as ma
+        >>> taps = Taps(nn.Sequential(nn.Flatten(), nn.Linear(4, 2)), "none")
+        >>> x, y = torch.rand(3, 1, 2, 2), torch.tensor([0, 1, 0])
+        >>> craft(ma.attack.bim(eps=2 / 256, steps=5), taps, x, y, generator=torch.Generator()).shape
+        torch.Size([3, 1, 2, 2])
+    """
+    seeds = _seeds(attack, len(x), generator)
+    goal = _goal(attack, y, target, seeds)
+    x0 = x.contiguous(memory_format=layout)
+    return _make(attack, taps, layout, x0, goal, seeds, lambda _done: None).x.contiguous()
+
+
+def _seeds(attack: Attacker, n: int, generator: torch.Generator | None) -> Tensor:
+    draws = attack.random or attack.objective.random
+    return case_seeds(n, generator) if draws else torch.zeros(n, dtype=torch.int64)
+
+
+def _goal(attack: Attacker, y: Labels, target: Labels | None, seeds: Tensor) -> Goal:
+    seed = seeds.to(y.device) if attack.objective.random else None
+    return Goal(y.long(), None if target is None else target.long(), seed=seed)
+
+
+def _make(
+    attack: Attacker,
+    taps: Taps,
+    layout: torch.memory_format,
+    x0: Tensor,
+    goal: Goal,
+    seeds: Tensor,
+    advance: Callable[[int], None],
+) -> Made:
+    return attack.make(Batch(taps, layout, x0, goal, CaseRandom.from_seeds(seeds.tolist()), advance))
 
 
 class _Pair(NamedTuple):
@@ -151,9 +207,8 @@ def _attacked(
     if attack.objective.reads_clean:
         with torch.no_grad():
             goal = goal._replace(clean=pair.valuer(x0.clone()))
-    random = CaseRandom.from_seeds(seeds.tolist())
     images = x0.contiguous(memory_format=pair.layout)
-    made = attack.make(Batch(pair.maker, pair.layout, images, goal, random, advance))
+    made = _make(attack, pair.maker, pair.layout, images, goal, seeds, advance)
     x = made.x.contiguous()
     with torch.no_grad():
         tapped = pair.judge(x.clone())

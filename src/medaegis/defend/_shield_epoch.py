@@ -13,12 +13,13 @@ from torch.optim.swa_utils import AveragedModel
 
 from medaegis._errors import NumericsError
 from medaegis._types import Images, Labels
-from medaegis.attack import Attack, run_attack
+from medaegis.attack import Attack
+from medaegis.attack._run import craft
 from medaegis.data import spread
 from medaegis.defend._shield_settings import ShieldSettings, TrainingAttack
 from medaegis.defend._shield_system import Shielded
 from medaegis.measure import auc
-from medaegis.models import Cases, augment
+from medaegis.models import Cases, Taps, augment, frozen
 
 CHANCE = math.log(2)
 """Either half of the loss for a Shield that gives every case the logit 0."""
@@ -169,7 +170,9 @@ def _attacked(
         x = augment(x, flip=bench.settings.flip, shift=bench.settings.shift, generator=generator)
     shift = torch.randint(1, shields.classes, (len(index),), generator=generator).to(y.device)
     target = (y + shift) % shields.classes
-    made = run_attack(attack, bench.system, x, y, target=target, generator=generator, batch_size=len(x)).x
+    taps = Taps(bench.system, attack.layers or "none")
+    with frozen(bench.system):
+        made = craft(attack, taps, x, y, target=target, generator=generator, layout=bench.layout)
     clean, adversarial = shields(bench.maps_of(x)), shields(bench.maps_of(made))
     return _Seen(clean.gather(1, y[:, None])[:, 0], y, adversarial.gather(1, target[:, None])[:, 0], target)
 
