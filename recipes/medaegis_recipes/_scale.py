@@ -12,7 +12,7 @@ STUDY = NETWORK | {"weights": "auto", "learning_rate": 3e-4, "images": 10_000}
 """Of experiments on features: every test image."""
 DEFENCE = NETWORK | {
     "images": None, "held_share": 0.7, "shield_epochs": None, "shield_steps": None, "shield_batch": None,
-    "shield_validation": None,
+    "shield_validation": None, "shield_probe": None,
     "substitute": "vgg16", "substitute_epochs": 50,
 }  # fmt: skip
 """Of trials of defences: every case, and the training's own epochs, steps and batch."""

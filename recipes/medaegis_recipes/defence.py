@@ -11,7 +11,7 @@ TINY = {
     "source": "phantom-chest", "cases": 120, "size": 32, "epochs": 12, "train_batch": 16, "learning_rate": 2e-3,
     "model": "small-resnet", "weights": None, "defences": ("paper", "paper@jpeg:80"),
     "attackers": ("pgd", "hfc", "wb", "adam"), "curve": ("adam",), "eps": ("4/256", "16/256"), "steps": 3,
-    "components": 1, "images": 6, "shield_epochs": 2, "shield_steps": 2,
+    "components": 1, "images": 6, "shield_epochs": 2, "shield_steps": 2, "shield_probe": 0,
 }  # fmt: skip
 DIFFERS = (
     "The Shields' networks, optimiser and training attack are ours, since the paper gives none.",

@@ -48,6 +48,7 @@ def _recipe(name: str, title: str, defences: tuple[str, ...], paper: tuple[str, 
             shield_steps=5,
             shield_batch=8,
             shield_validation=24,
+            shield_probe=0,
         ),
         plan=lambda settings: defence_plan(
             settings,

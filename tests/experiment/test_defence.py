@@ -34,6 +34,7 @@ SMALL = {
     "learning_rate": 2e-3,
     "shield_epochs": 1,
     "shield_steps": 1,
+    "shield_probe": 0,
     "substitute": "small-resnet",
     "substitute_epochs": 1,
     "steps": 2,
@@ -228,13 +229,11 @@ def test_bad_settings_are_refused_before_any_work(changes) -> None:
 
 
 def test_training_can_be_shortened() -> None:
-    settings = DefenceChoice.parse("paper").settings(epochs=3, steps=2, batch_size=4, validation_cases=6)
+    settings = DefenceChoice.parse("paper").settings(epochs=3, steps=2, batch_size=4, validation_cases=6, probe_cases=0)
     assert (settings.epochs, settings.growing, settings.batch_size) == (3, 3, 4)
+    assert (settings.validation_cases, settings.probe_cases) == (6, 0)
     assert [attack.steps for attack in settings.attacks] == [2]
-    assert (
-        DefenceChoice.parse("paper").settings(epochs=None, steps=None, batch_size=None, validation_cases=None)
-        == ShieldSettings.paper()
-    )
+    assert DefenceChoice.parse("paper").settings() == ShieldSettings.paper()
 
 
 def boards(n: int, seed: int) -> tuple[torch.Tensor, torch.Tensor]:

@@ -44,6 +44,7 @@ class DefenceSettings(NetworkSettings):
     shield_steps: int | None = Field(None, ge=1, description="most steps of an attack in training")
     shield_batch: int | None = Field(None, ge=1, description="cases a step of training")
     shield_validation: int | None = Field(None, ge=2, description="most held-out cases that choose a Shield's epoch")
+    shield_probe: int | None = Field(None, ge=0, description="held-out cases that stronger attacks try after training")
     substitute: str = Field("squeezenet1_1", description="network of the transfer attack, trained on the same cases")
     substitute_epochs: int = Field(12, ge=1, description="most training epochs of the substitute")
 
@@ -148,6 +149,7 @@ def _shield(choice: DefenceChoice, settings: DefenceSettings, plain: Classifier)
         steps=settings.shield_steps,
         batch_size=settings.shield_batch,
         validation_cases=settings.shield_validation,
+        probe_cases=settings.shield_probe,
     )
     return TrainedShield(behind(choice.step, plain), training, choice.taps, settings.seed)
 

@@ -69,17 +69,26 @@ class DefenceChoice:
         return SHIELD if self.step is None else AEGIS
 
     def settings(
-        self, *, epochs: int | None, steps: int | None, batch_size: int | None, validation_cases: int | None
+        self,
+        *,
+        epochs: int | None = None,
+        steps: int | None = None,
+        batch_size: int | None = None,
+        validation_cases: int | None = None,
+        probe_cases: int | None = None,
     ) -> ShieldSettings:
         """The training; None leaves what it says itself, and the budget is full by the last epoch at the latest."""
         found = TRAININGS[self.training]()
         if steps is not None:
             found = replace(found, attacks=tuple(_with_steps(attack, steps) for attack in found.attacks))
-        count = found.epochs if epochs is None else epochs
-        size = found.batch_size if batch_size is None else batch_size
-        most = found.validation_cases if validation_cases is None else validation_cases
-        growing = min(found.growing, count)
-        return replace(found, epochs=count, growing=growing, batch_size=size, validation_cases=most)
+        told = {
+            "epochs": epochs,
+            "batch_size": batch_size,
+            "validation_cases": validation_cases,
+            "probe_cases": probe_cases,
+        }
+        found = replace(found, **{name: value for name, value in told.items() if value is not None})
+        return replace(found, growing=min(found.growing, found.epochs))
 
 
 def _with_steps(attack: TrainingAttack, most: int) -> TrainingAttack:
