@@ -126,7 +126,7 @@ def craft(
     generator: torch.Generator,
     layout: torch.memory_format = torch.contiguous_format,
 ) -> Images:
-    """Adversarial images on a network that is fast and frozen already: no copy of it, no checks, no judging.
+    """Adversarial images on a network that is fast and frozen already: no copy of it, no judging.
 
     For adversarial training, which attacks batch after batch; everything else takes `run_attack`, whose images these
     are up to rounding.
@@ -140,6 +140,9 @@ def craft(
         generator: as in `run_attack`.
         layout: memory format that the network likes.
 
+    Raises:
+        InputError: images, labels or targets have the wrong shape, type or range.
+
     Example:
         >>> import medaegis as ma
         >>> taps = Taps(nn.Sequential(nn.Flatten(), nn.Linear(4, 2)), "none")
@@ -147,6 +150,7 @@ def craft(
         >>> craft(ma.attack.bim(eps=2 / 256, steps=5), taps, x, y, generator=torch.Generator()).shape
         torch.Size([3, 1, 2, 2])
     """
+    check_cases(x, y, target, len(x))
     seeds = _seeds(attack, len(x), generator)
     goal = _goal(attack, y, target, seeds)
     x0 = x.contiguous(memory_format=layout)
