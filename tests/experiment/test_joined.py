@@ -211,3 +211,18 @@ def test_a_row_that_two_parts_have_stands_once_and_facts_keep_their_parts() -> N
     assert joined.facts["warnings"] == ["a: w"]
     assert joined.facts["checks"][0]["name"] == "Alive (a)"
     assert [part.name for part in joined.parts] == ["a", "b"]
+
+
+def test_a_part_may_show_other_rows_in_the_joined_table_than_on_its_own_page() -> None:
+    one = Row("d", "m", "BIM", "1/256", "with", "KD", "AUC", 1.0, 0.0, 2.0, 5, 3.0)
+    trial = one._replace(attack="BIM + HFC", hfc="", detector="Shield")
+    part = told("b", [trial, trial._replace(metric="Adv. Acc")])
+    part = part._replace(rows=lambda row: row._replace(attack="BIM", hfc="with") if row.metric == "AUC" else None)
+    joined = joined_content([told("a", [one]), part])
+    assert joined.rows == [one, one._replace(detector="Shield")]
+    assert joined.parts[1].content.rows == part.content.rows
+
+
+def test_networks_that_several_parts_have_are_told_once() -> None:
+    both = told("a", [], model={"name": "net, net behind jpeg:80"})
+    assert joined_content([both, told("b", [])]).facts["model"]["name"] == "net, net behind jpeg:80"

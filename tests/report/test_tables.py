@@ -71,6 +71,13 @@ def test_detectors_that_stay_better_than_guessing_are_counted() -> None:
     assert "It stays the best one; one of the two is clearly better than guessing" in text_of(*rows)
 
 
+def test_a_detector_that_only_one_variant_has_lacks_nothing() -> None:
+    known = [row("AUC", 90.0, "without", "KD"), row("AUC", 80.0, "with", "KD")]
+    assert "an AUC (n/a" not in text_of(*known, row("AUC", 99.0, "with", "Shield"))
+    assert "Shield lacks an AUC (n/a" in text_of(*known, row("AUC", NAN, "with", "Shield"))
+    assert "Shield lacks an AUC (n/a" in text_of(*known, row("TPR@90", 50.0, "with", "Shield"))
+
+
 def test_other_attacks_are_pointed_to() -> None:
     rows = [row("Adv. Acc", 99.0, "without"), row("Adv. Acc", 98.0, "without", attack="PGD")]
     assert [f.title.split()[0] for f in headline(rows)] == ["BIM"]

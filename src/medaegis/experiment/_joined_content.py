@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -73,7 +73,7 @@ def _facts(parts: Sequence[Told], left_out: Sequence[str]) -> dict[str, Any]:
     told = [facts["adaptive"] for facts in every if facts["adaptive"] is not None]
     return {
         "data": _data(parts),
-        "model": {key: _listed(facts["model"][key] for facts in every) for key in every[0]["model"]},
+        "model": {key: _listed(_each(facts["model"][key] for facts in every)) for key in every[0]["model"]},
         "adaptive": all(told) if told else None,
         "followed": _followed(parts),
         "scores": False,
@@ -128,5 +128,10 @@ def _followed(parts: Sequence[Told]) -> list[str]:
     return [name for name, everywhere in found.items() if everywhere]
 
 
-def _listed(values: Any) -> str:
+def _each(values: Iterable[Any]) -> list[str]:
+    """The values, those apart that are listed in one: a part may have several networks."""
+    return [one for value in values for one in str(value or "").split(", ")]
+
+
+def _listed(values: Iterable[Any]) -> str:
     return ", ".join(dict.fromkeys(str(value) for value in values if value))

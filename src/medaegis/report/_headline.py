@@ -152,8 +152,8 @@ def _catches(table: Sequence[Row], scope: Scope, auc: Row) -> str:
 
 def _unmeasured(table: Sequence[Row], scope: Scope, names: Sequence[str]) -> str:
     variants = variants_of(table, scope)
-    rows = {name: [lookup(table, scope, "AUC", name, v) for v in variants] for name in names}
-    gaps = [name for name in names if not all(r is not None and math.isfinite(r.value) for r in rows[name])]
+    rows = {name: [row for v in variants if (row := lookup(table, scope, "AUC", name, v))] for name in names}
+    gaps = [name for name in names if not rows[name] or not all(math.isfinite(row.value) for row in rows[name])]
     if not gaps:
         return ""
     return f"{_listed(gaps)} {'lacks' if len(gaps) == 1 else 'lack'} an AUC (n/a in the table, which says why)."
