@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.medaegis-ready
 GROUPS := --group dev
 
-.PHONY: demo tiny test test-slow test-peers run-peers check bench bench-peers clean
+.PHONY: demo tiny pages test test-slow test-peers run-peers check bench bench-peers clean
 
 demo: $(READY)
 	$(BIN)/medaegis demo
@@ -16,6 +16,12 @@ tiny: $(READY)
 
 test: $(READY)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
+
+# The pages of the stored results, in docs/results: nothing is computed again.
+pages: $(READY)
+	rm -rf docs/results && mkdir -p docs/results && cp -r results/0.1.0/. docs/results
+	$(BIN)/medaegis report docs/results
+	find docs/results -type f ! -name '*.html' -delete
 
 test-slow: $(READY)
 	$(BIN)/python -m pytest -m slow

@@ -397,15 +397,20 @@ def list_(name: str | None) -> None:
 
 @main.command()
 @click.argument("run_folder", type=click.Path(file_okay=False))
-def report(run_folder: str) -> None:
+@click.option(
+    "--keep", type=click.Path(file_okay=False), help="Copy tables and manifest there, without cases and images."
+)
+def report(run_folder: str, keep: str | None) -> None:
     """Draw the report of RUN_FOLDER again, from its stored results, and write its table.tex and table.md.
 
-    Of a folder that holds runs, write index.html, and the reports that are missing.
+    Of a folder that holds runs, write index.html, and the reports that are missing. With --keep, draw nothing.
     """
-    from medaegis.report import is_run, render_index, render_report
+    from medaegis.report import is_run, keep_run, render_index, render_report
 
     folder = Path(run_folder)
-    if is_run(folder) or (folder / "manifest.json").is_file():
+    if keep is not None:
+        click.echo(f"Kept: {keep_run(folder, Path(keep))}")
+    elif is_run(folder) or (folder / "manifest.json").is_file():
         click.echo(f"Report: {render_report(folder)}")
     else:
         click.echo(f"Index: {render_index(folder)}")

@@ -94,7 +94,8 @@ class Manifest:
 
     `adaptive` is None where no detector is reported; `followed` are the detectors that a white-box attack followed;
     `scored` says which attacked cases the stored AUC counts ("all" or "fooled"), `scores` whether cases.parquet holds
-    detectors' scores at all. `scale` is the version of the recipe, where the run says so: tiny, small or paper.
+    detectors' scores at all, `cases` whether that file and the pictures were kept (`keep_run`). `scale` is the version
+    of the recipe, where the run says so: tiny, small or paper.
     """
 
     title: str
@@ -123,6 +124,7 @@ class Manifest:
     scale: str | None = None
     scored: str = "all"
     scores: bool = True
+    cases: bool = True
     followed: list[str] = field(default_factory=list[str])
     parts: list[PartPage] = field(default_factory=list[PartPage])
 
@@ -309,7 +311,7 @@ def read_run(run_dir: Path) -> RunFolder:
     return RunFolder(
         manifest=manifest,
         table=_read_table(run_dir / "table.csv"),
-        cases=_read_cases(run_dir / "cases.parquet") if manifest.scores else _no_cases(),
+        cases=_read_cases(run_dir / "cases.parquet") if manifest.scores and manifest.cases else _no_cases(),
         gallery=_read_gallery(run_dir),
         embedding=_read_embedding(run_dir / "embedding.parquet"),
         layers=_read_lines(run_dir / "layers.csv", LayerLine, LAYERS_TEXT, LAYERS_NUMBERS),
