@@ -48,3 +48,12 @@ def several(recipe: Recipe, sets: tuple[str, ...], changes: Mapping[str, Any] | 
     """A recipe that reads several data sets itself; tiny, on both kinds of phantoms."""
     phantoms = {"sets": ("phantom-chest", "phantom-fundus")[: len(sets)], "images": 6, "steps": 5}
     return (Part(recipe, "", {"sets": sets, **(changes or {})}, TINY | phantoms),)
+
+
+def among_detectors(row: Row) -> Row | None:
+    """A figure of the Shield as Aegis Table 2 has it: a detector's, of an attack that HFC hides."""
+    attack, hidden, _ = row.attack.partition(" + HFC")
+    if not hidden or row.metric not in ("AUC", "TPR@90", "undetected"):
+        return None
+    cushioned = row.model if row.detector.startswith("Shield") else f"{row.model} behind jpeg:80"
+    return row._replace(attack=attack, hfc="with", model=cushioned)
