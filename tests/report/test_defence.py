@@ -16,7 +16,16 @@ from medaegis.experiment._adversaries import ADVERSARIES, HALF
 from medaegis.experiment._defence_content import WORST as NAMED_WORST
 from medaegis.report import render_report, text_table
 from medaegis.report._defence import defence_study
-from medaegis.report._defence_tables import ADAPTIVE, CONVENTIONAL, GROUPS, HALVED, WORST, defence_tables, trials_of
+from medaegis.report._defence_tables import (
+    ADAPTIVE,
+    CONVENTIONAL,
+    GROUPS,
+    HALVED,
+    WORST,
+    Trials,
+    defence_tables,
+    trials_of,
+)
 from medaegis.report._defence_words import OWN, defence_glossary
 from medaegis.report._glossary import ATTACKS
 from medaegis.report._read import Row, TrainingLine, read_run
@@ -334,3 +343,11 @@ def test_the_terminal_begins_with_the_worst_case(folder: Path) -> None:
     assert any(re.match(r"BIM +[\d.]+ \[[\d., ]+\] \(paper: 98\.1\)", line) for line in lines)
     assert "\u00a0" not in "\n".join(lines[:4])
     assert max(len(line) for line in lines[4:]) <= 160
+
+
+def test_conventional_attackers_that_hfc_hides_are_the_papers() -> None:
+    trials = Trials(())
+    assert [trials.group(name) for name in ("BIM", "BIM + HFC", "WB + HFC")] == list(GROUPS)
+    words = defence_glossary(["BIM + HFC", "WB + HFC"], [])
+    assert words["BIM + HFC"].startswith("BIM that also pulls")
+    assert words["WB + HFC"] == OWN["WB + HFC"]

@@ -80,7 +80,8 @@ class Trials:
         """Which of `GROUPS` an attacker belongs to; one with a published figure is never beyond the paper."""
         if attack in CONVENTIONAL:
             return GROUPS[0]
-        known = attack in ADAPTIVE or any(math.isfinite(r.published) for r in self.rows if r.attack == attack)
+        hidden = attack.removesuffix(" + HFC") in CONVENTIONAL
+        known = hidden or attack in ADAPTIVE or any(math.isfinite(r.published) for r in self.rows if r.attack == attack)
         return GROUPS[1] if known else GROUPS[2]
 
 

@@ -88,5 +88,7 @@ def defence_glossary(attacks: Iterable[str], metrics: Iterable[str]) -> dict[str
     """
     known = METRICS | ATTACKS | OWN
     named = {name: known[name] for name in (*metrics, *attacks) if name in known and name not in WORDS}
-    named |= {name: HIDDEN.format(name.removesuffix(PLUS)) for name in attacks if name.endswith(PLUS)}
+    named |= {
+        name: HIDDEN.format(name.removesuffix(PLUS)) for name in attacks if name.endswith(PLUS) and name not in known
+    }
     return WORDS | named | {name: TERMS[name] for name in KEPT}

@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from medaegis._errors import DataError
+from medaegis.report._files import read_json
 from medaegis.report._frame import write_whole
+from medaegis.report._index import is_run
 
 SHEETS = ("table.csv", "layers.csv", "matrix.csv", "differences.csv", "seeds.csv", "training.csv")
 
@@ -33,17 +35,13 @@ def keep_run(run: Path, place: Path) -> Path:
         >>> keep_run(Path("runs/demo"), Path("results/demo"))  # doctest: +SKIP
         PosixPath('results/demo')
     """
-    manifest_path = run / "manifest.json"
-    if not (manifest_path.is_file() and (run / "table.csv").is_file()):
+    if not is_run(run):
         raise DataError(
             f"{run} is no finished run: manifest.json or table.csv is missing. Finish it with `medaegis run`."
         )
     if run.resolve() == place.resolve():
         raise DataError(f"{place} is the run itself. Give another folder for what is kept.")
-    try:
-        manifest: dict[str, Any] = json.loads(manifest_path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise DataError(f"{manifest_path} cannot be read as JSON ({error}). Run the recipe again.") from error
+    manifest = read_json(run / "manifest.json", dict[str, Any])
     place.mkdir(parents=True, exist_ok=True)
     for name in SHEETS:
         if (run / name).is_file():

@@ -95,7 +95,7 @@ def _block(table: Sequence[Row], scope: Scope) -> list[str]:
     variants = variants_of(table, scope)
     names = [f"{variant} HFC" if variant else "" for variant in variants]
     labels = [f"{detector} {metric}" for detector in detectors_of(table, scope) for metric in SHOWN]
-    width = max(20, *(len(label) + 1 for label in labels)) if labels else 20
+    width = max(20, *(len(label) + 1 for label in labels), 0)
     head = f"{scope.attack} {scope.eps} {whose(table, scope)}".ljust(width + 1)
     lines = [head + " " + "".join(name.ljust(40) for name in names)]
     for metric in success_metrics(table, scope) or (SUCCESS,):
