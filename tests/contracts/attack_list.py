@@ -132,10 +132,10 @@ _MORE: dict[str, Make] = {
     "pgd-guard": lambda eps, w: pgd(eps=eps, steps=STEPS).against(EvenFeatures()),
     "deepfool_l2": lambda eps, w: deepfool(eps=eps),
     "deepfool_linf": lambda eps, w: deepfool(eps=eps, norm="linf"),
-    "cw_l2": lambda eps, w: cw_l2(eps=eps, steps=20, searches=2),
-    "cw_l2-kappa": lambda eps, w: cw_l2(eps=eps, steps=20, searches=2, kappa=0.1),
-    "cw_l2+hfc": lambda eps, w: cw_l2(eps=eps, steps=20, searches=2).plus(hfc(w.bank)),
-    "cw_l2+guide_random": lambda eps, w: cw_l2(eps=eps, steps=20, searches=2).plus(
+    "cw_l2": lambda eps, w: cw_l2(eps=eps, steps=10, searches=2),
+    "cw_l2-kappa": lambda eps, w: cw_l2(eps=eps, steps=10, searches=2, kappa=0.1),
+    "cw_l2+hfc": lambda eps, w: cw_l2(eps=eps, steps=10, searches=2).plus(hfc(w.bank)),
+    "cw_l2+guide_random": lambda eps, w: cw_l2(eps=eps, steps=10, searches=2).plus(
         guide_random(w.features, w.labels, weight=0.01)
     ),
     "transfer": lambda eps, w: transfer(w.substitute, bim(eps=eps, steps=STEPS)),

@@ -40,26 +40,6 @@ def test_semi_white_box(tmp_path: Path) -> None:
     assert run_recipe(recipe, out=tmp_path, tiny=True).computed == 0
 
 
-def test_natural_images(tmp_path: Path) -> None:
-    recipe = natural_images.recipe
-    run_recipe(recipe, out=tmp_path, tiny=True)
-    rows = rows_of(tmp_path)
-    places = {(row["dataset"], row["eps"]) for row in rows if row["attack"]}
-    sets = (("Fundus phantoms", "16/256"), ("Chest phantoms", "8/256"))
-    assert places == set(sets)
-    lines = [(row["dataset"], row["eps"], row["hfc"], row["detector"], row["metric"]) for row in rows]
-    assert len(set(lines)) == len(lines)
-    page, text = (tmp_path / "report.html").read_text(), text_table(tmp_path)
-    assert page.count("<summary>BIM, budget") == 2 + 1 + 1  # tables; histograms and ROC curves of the first set
-    for dataset, eps in sets:
-        assert f"<summary>BIM, budget {eps}, {dataset}: every figure</summary>" in page
-    assert "- Chest phantoms\nBIM 8/256, without HFC" in text
-    manifest = json.loads((tmp_path / "manifest.json").read_text())
-    assert manifest["data"]["n"] == 480
-    assert manifest["data"]["classes"]["Fundus phantoms, retinopathy"] == 120
-    assert run_recipe(recipe, out=tmp_path, tiny=True).computed == 0
-
-
 def test_both_tables_are_the_papers_size() -> None:
     settings = natural_images.recipe.settings
     assert isinstance(settings, SetsSettings)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from medaegis.experiment import Recipe, Row, run_recipes
+from medaegis.experiment import Recipe, Row
 from medaegis.experiment._run import planned
 from medaegis.experiment._stage import distinct
 from medaegis.experiment._stages_data import Images
@@ -131,16 +131,6 @@ def test_a_table_shares_the_stages_of_its_subjects(table: Recipe, subject: Recip
     assert attacks
     assert {one.key for one in attacks} <= alone
     assert {one.key for one in stages if isinstance(one, Classifier)} <= alone
-
-
-def test_all_of_them_run_on_phantoms_and_share_every_stage(tmp_path: Path) -> None:
-    """`medaegis run all --tiny`: nothing fails, each distinct stage is computed once, a second run computes none."""
-    papers = [recipe for name, recipe in RECIPES.items() if name.partition("-")[0] in ("hfc21", "hfc23", "aegis")]
-    done = run_recipes(papers, out=tmp_path, tiny=True)
-    assert done.failed == ()
-    assert len(done.finished) == len(papers)
-    assert done.computed == done.distinct
-    assert run_recipes(papers, out=tmp_path, tiny=True).computed == 0
 
 
 def test_table2_has_the_shield_among_detectors(data: Path) -> None:

@@ -14,25 +14,10 @@ import pytest
 
 from medaegis.experiment import Recipe, find_recipe, run_recipe
 from medaegis.report import text_table
-from medaegis_recipes.brain import brain
 from medaegis_recipes.gradient_direction import recipe as gradient_direction
 from medaegis_recipes.stress_test import recipe as stress_test
-from medaegis_recipes.vulnerability_3d import recipe as vulnerability_3d
+from recipes.run_checks import COLUMNS, check_hiding, key
 
-COLUMNS = [
-    "dataset",
-    "model",
-    "attack",
-    "eps",
-    "hfc",
-    "detector",
-    "metric",
-    "value",
-    "ci_low",
-    "ci_high",
-    "n",
-    "published",
-]
 DATA = Path(os.environ.get("MEDAEGIS_DATA", Path(__file__).parents[3] / "shared" / "data"))
 
 
@@ -130,70 +115,6 @@ def test_attack_curves(tmp_path: Path) -> None:
     assert run_recipe(recipe, out=tmp_path, tiny=True, changes=changes).computed == 0
 
 
-def test_brain(tmp_path: Path) -> None:
-    """Volumes end to end: four classes, six detectors, the paper's figures beside, middle slices as pictures."""
-    run_recipe(brain, out=tmp_path, tiny=True)
-    rows = {key(row): row for row in pyarrow.csv.read_csv(tmp_path / "table.csv").to_pylist()}
-    assert rows["", "", "", "", "clean accuracy"]["ci_low"] > 35  # of four classes
-    for way in ("without", "with"):
-        assert len([k for k in rows if k[2] == way and k[4] == "AUC"]) == 6
-    assert (
-        rows["MIM", "16/256", "with", "MAHA", "AUC"]["value"] < rows["MIM", "16/256", "without", "MAHA", "AUC"]["value"]
-    )
-    page = (tmp_path / "report.html").read_text()
-    assert "1,486 head CTs are private" in page
-    assert "slices the middle one is shown" in page
-    assert run_recipe(brain, out=tmp_path, tiny=True).computed == 0
-
-
-def test_vulnerability_3d(tmp_path: Path) -> None:
-    """Three networks, each with a curve that reaches 100 %."""
-    run_recipe(vulnerability_3d, out=tmp_path, tiny=True)
-    rows = pyarrow.csv.read_csv(tmp_path / "table.csv").to_pylist()
-    curves = {row["attack"]: [r for r in rows if r["attack"] == row["attack"]] for row in rows if row["attack"]}
-    names = ["3-D", "3-D halved", "middle slices"]
-    assert list(curves) == [f"BIM, {name}" for name in names]
-    assert {row["dataset"] for row in rows} == {f"Brain CT (phantoms), {name}" for name in names}
-    for points in curves.values():
-        assert [point["eps"] for point in points] == list(vulnerability_3d.tiny["eps"])
-        assert points[-1]["value"] == 100
-        assert all(point["ci_low"] <= point["value"] <= point["ci_high"] for point in points)
-    page = (tmp_path / "report.html").read_text()
-    assert page.count('aria-label="Success of BIM') == 3
-    assert run_recipe(vulnerability_3d, out=tmp_path, tiny=True).computed == 0
-
-
-@pytest.mark.parametrize("name", ["ood-lesions", "ood-lesions-fundus"])
-def test_ood_lesions(tmp_path: Path, name: str) -> None:
-    """On phantoms: a row a size and quantity, scores of every draw, and a page with Table VI and pictures."""
-    recipe = find_recipe(name)
-    run_recipe(recipe, out=tmp_path, tiny=True)
-    table = pyarrow.csv.read_csv(tmp_path / "table.csv")
-    assert table.column_names == COLUMNS
-    rows = {(row["attack"], row["metric"]): row for row in table.to_pylist()}
-    names = ("small lesions x 2", "large lesions x 3")
-    assert {key for key in rows if key[0]} == {(n, m) for n in names for m in ("AUC", "FR", "AUC with changed")}
-    assert all(row["ci_low"] - 1e-9 <= row["value"] <= row["ci_high"] + 1e-9 for row in rows.values())
-    assert all(row["published"] is None for row in rows.values())  # not beside phantoms
-    cases = pyarrow.parquet.read_table(tmp_path / "cases.parquet").to_pylist()
-    clean = [case for case in cases if case["size"] == ""]
-    assert not any(case["changed"] for case in clean)
-    assert len(cases) == len(clean) * (1 + 2 * 2)
-    for title in names:
-        size, _, _, quantity = title.split()
-        drawn = [case for case in cases if (case["size"], case["quantity"]) == (size, int(quantity))]
-        changed = sum(case["changed"] for case in drawn)
-        assert rows[title, "FR"]["value"] == pytest.approx(100 * changed / len(drawn))
-        assert rows[title, "AUC"]["n"] == len(drawn) - changed
-        wins = [a["score"] > b["score"] for a in drawn if not a["changed"] for b in clean]
-        assert rows[title, "AUC"]["value"] == pytest.approx(100 * sum(wins) / len(wins))
-    page = (tmp_path / "report.html").read_text()
-    assert "Lesions by size and quantity" in page
-    assert page.count("with large lesions x 3") == 4
-    assert "strong enough" not in page
-    assert run_recipe(recipe, out=tmp_path, tiny=True).computed == 0
-
-
 def check_study(recipe: Recipe, out: Path, drawings: int) -> list[dict]:
     """Run twice; the table, the page with that many drawings, and nothing computed again."""
     run_recipe(recipe, out=out, tiny=True)
@@ -247,10 +168,7 @@ def test_every_recipe_is_announced() -> None:
 
 HIDINGS = {
     "hiding-chest-xray": {"without", "with"},
-    "rivals-fundus": {"without", "with", "Random guide", "Closest guide", "KDE", "LID"},
-    "components": {"without", "with", "HFC, K = 4"},
     "fewer-steps": {"without", "with"},
-    "detectors-chest-xray": {"without", "with"},
     "stronger-hiding": {
         *("without", "with", "HFC, selective", "HFC, orthogonal", "HFC, chosen weights", "HFC, released code"),
     },
@@ -259,28 +177,8 @@ HIDINGS = {
 
 @pytest.mark.parametrize("name", list(HIDINGS))
 def test_ways_of_hiding(tmp_path: Path, name: str) -> None:
-    """On phantoms: a row for every attack, way of hiding and detector, and drawings by layer."""
     run_recipe(find_recipe(name), out=tmp_path, tiny=True)
-    rows = pyarrow.csv.read_csv(tmp_path / "table.csv").to_pylist()
-    attacks = {row["attack"] for row in rows if row["attack"]}
-    for attack in attacks:
-        assert {row["hfc"] for row in rows if row["attack"] == attack} == HIDINGS[name]
-    for metric in ("Adv. Acc", "AUC", "TPR@90", "undetected"):
-        detectors = len({row["detector"] for row in rows if row["detector"]})
-        assert detectors == (6 if name.startswith("detectors") else 2)
-        assert sum(row["metric"] == metric for row in rows) == len(attacks) * len(HIDINGS[name]) * (
-            1 if metric == "Adv. Acc" else detectors
-        )
-    layers = pyarrow.csv.read_csv(tmp_path / "layers.csv").to_pylist()
-    shares = [line["value"] for line in layers if line["measure"] == "share of the gradient"]
-    assert sum(shares) == pytest.approx(200, abs=0.01)  # of the first and of the last step
-    page = (tmp_path / "report.html").read_text()
-    assert ("Way of hiding" in page) == (len(HIDINGS[name]) > 2)
-    assert "Layer by layer" in page
-
-
-def key(row: dict) -> tuple[str, ...]:
-    return tuple(row[name] for name in ("attack", "eps", "hfc", "detector", "metric"))
+    check_hiding(tmp_path, HIDINGS[name], 2)
 
 
 def test_matrix_of_attacks(tmp_path: Path) -> None:

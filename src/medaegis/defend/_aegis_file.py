@@ -123,10 +123,11 @@ def settings_to_json(settings: ShieldSettings) -> dict[str, Any]:
     """Settings as JSON values.
 
     Example:
-        >>> settings_from_json(settings_to_json(ShieldSettings.varied())) == ShieldSettings.varied()
+        >>> settings_from_json(settings_to_json(ShieldSettings.hardened())) == ShieldSettings.hardened()
         True
     """
-    return asdict(settings) | {"attacks": [asdict(attack) for attack in settings.attacks]}
+    then = None if settings.then is None else settings_to_json(settings.then)
+    return asdict(settings) | {"attacks": [asdict(attack) for attack in settings.attacks], "then": then}
 
 
 def settings_from_json(values: Mapping[str, Any]) -> ShieldSettings:
@@ -136,5 +137,7 @@ def settings_from_json(values: Mapping[str, Any]) -> ShieldSettings:
         InputError: a setting is out of range.
         TypeError: a setting is unknown.
     """
-    others = {name: value for name, value in values.items() if name != "attacks"}
-    return ShieldSettings(tuple(TrainingAttack(**attack) for attack in values["attacks"]), **others)
+    others = {name: value for name, value in values.items() if name not in ("attacks", "then")}
+    attacks, then = values["attacks"], values.get("then")
+    then = None if then is None else settings_from_json(then)
+    return ShieldSettings(tuple(TrainingAttack(**attack) for attack in attacks), **others, then=then)

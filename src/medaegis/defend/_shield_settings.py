@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, replace
+from typing import Any, Literal
 
 from medaegis._errors import is_a, is_int, is_number, require
 from medaegis._late import late
@@ -11,6 +11,11 @@ from medaegis.attack import AdamStep, Attack, LowResolution, SignStep, Tanh, pgd
 from medaegis.defend._shield_system import shield_logit
 
 Move = Literal["sign", "adam"]
+_ALIKE = (
+    *("last_eps", "batch_size", "weight_decay", "validation_share", "width", "flip", "shift", "average"),
+    *("validation_cases", "probe_cases"),
+)
+"""What two trainings that follow each other should have alike."""
 
 
 @dataclass(frozen=True)
@@ -90,9 +95,11 @@ class ShieldSettings:
         validation_cases: most held-out cases, from the classes in turn; None for all.
         probe_cases: held-out cases, from the classes in turn, that stronger attacks are tried on after training; 0 for
             none.
+        then: a second training, which goes on from the weights that the first one kept, of the same `width` and
+            `validation_share`; None for none.
 
     Raises:
-        InputError: a setting is out of range.
+        InputError: a setting is out of range, or the two trainings do not fit each other.
 
     Source: Aegis section 4.1 for budgets and epochs; the paper gives no steps, optimiser or batch size.
 
@@ -119,6 +126,7 @@ class ShieldSettings:
     average: float = late(0.0)
     validation_cases: int | None = late(None)
     probe_cases: int = late(24)
+    then: ShieldSettings | None = late(None)
 
     def __post_init__(self) -> None:
         owner = "ShieldSettings"
@@ -143,6 +151,11 @@ class ShieldSettings:
         require(most is None or (is_int(most) and most >= 2), "validation_cases", owner, "an int >= 2, or None", most)
         good = is_int(self.probe_cases) and self.probe_cases >= 0
         require(good, "probe_cases", owner, "an int >= 0", self.probe_cases)
+        good = self.then is None or (is_a(self.then, ShieldSettings) and self._fits(self.then))
+        require(good, "then", owner, "a ShieldSettings of the same width and validation_share, or None", self.then)
+
+    def _fits(self, then: ShieldSettings) -> bool:
+        return (then.width, then.validation_share) == (self.width, self.validation_share)
 
     @staticmethod
     def paper() -> ShieldSettings:
@@ -179,6 +192,36 @@ class ShieldSettings:
             average=0.99,
             validation_cases=48,
         )
+
+    @staticmethod
+    def hardened() -> ShieldSettings:
+        """`varied()`, and then 4 epochs against longer attacks at the full budget.
+
+        Shields soon reject every attack of few steps and still let longer ones pass: they have learned where such
+        attacks end. Twelve steps from there on cost three times as much an epoch.
+        """
+        long = (
+            TrainingAttack(steps=12, smallest=0.25, move="adam", path=6.0),
+            TrainingAttack(steps=12, smallest=0.25, move="adam", path=10.0),
+            TrainingAttack(steps=12, smallest=0.25, path=2.5),
+            TrainingAttack(steps=12, smallest=0.25, move="adam", factor=2.0, path=3.0),
+            TrainingAttack(steps=4, factor=4.0, path=2.5),
+            TrainingAttack(steps=4, move="adam", factor=8.0, path=2.5),
+        )
+        varied = ShieldSettings.varied()
+        return replace(varied, then=replace(varied, attacks=long, epochs=4, growing=1, learning_rate=1e-3))
+
+    def changed(self, **values: Any) -> ShieldSettings:
+        """The same with other values, of which what both trainings should have alike reaches the second one too.
+
+        Example:
+            >>> ShieldSettings.hardened().changed(batch_size=8, epochs=20).then.batch_size
+            8
+        """
+        then: ShieldSettings | None = values.pop("then", self.then)
+        if then is not None:
+            then = replace(then, **{name: value for name, value in values.items() if name in _ALIKE})
+        return replace(self, then=then, **values)
 
     def budget(self, epoch: int) -> float:
         """The Linf budget of an epoch, counted from 0."""

@@ -6,6 +6,7 @@ import hashlib
 import json
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
@@ -61,6 +62,7 @@ def train_shields(
     settings: ShieldSettings | None = None,
     seed: int,
     preprocess: Callable[[Images], Images] | None = None,
+    start: Shields | None = None,
     checkpoint: Path | None = None,
     progress: bool = False,
 ) -> TrainedShields:
@@ -81,8 +83,9 @@ def train_shields(
         seed: of weights, split and every epoch's draws, so that a resumed training equals an undisturbed one; the
             global random state is left alone.
         preprocess: what every image goes through before the classifier, differentiable, such as a Cushion with BPDA.
+        start: Shields to go on from, of the same taps, classes and width; None for new ones. They are not changed.
         checkpoint: a folder for the state after each epoch; training resumes from what it finds there, if that has the
-            same settings, seed, taps, cases and classifier. Use another folder for another `preprocess`.
+            same settings, seed, taps, cases, classifier and start. Use another folder for another `preprocess`.
         progress: show a bar.
 
     Returns:
@@ -106,6 +109,13 @@ def train_shields(
         1
     """
     settings = settings or ShieldSettings.paper()
+    if settings.then is not None:
+        how: dict[str, Any] = {"plan": plan, "seed": seed, "preprocess": preprocess, "progress": progress}
+        one = replace(settings, then=None, probe_cases=0)
+        begun = train_shields(classifier, cases, groups, settings=one, start=start, checkpoint=checkpoint, **how)
+        beside, how["start"] = None if checkpoint is None else checkpoint / "then", begun.shields
+        ended = train_shields(classifier, cases, groups, settings=settings.then, checkpoint=beside, **how)
+        return ended._replace(history=continued(begun.history, ended.history))
     first = cases.images(torch.zeros(1, dtype=torch.int64)) if len(cases.labels) else torch.zeros(0)
     classes = _class_count(classifier, first, cases)
     chosen = plan or tap_plan(classifier, first)
@@ -113,7 +123,9 @@ def train_shields(
     with frozen(classifier), torch.enable_grad(), repeatable():
         session = _Session(classifier, preprocess, first, chosen, classes, settings, seed)
         bench = ShieldBench(session.system, session.layout, cases, settings, *parts, mean=session.mean)
-        session.start(bench, checkpoint, origin=_origin(classifier, cases, groups, chosen, settings, seed))
+        session.start(
+            bench, checkpoint, start, origin=_origin(classifier, cases, groups, chosen, settings, seed, start)
+        )
         bar = progress_bar(settings.epochs * len(bench.train), "Shields", unit="image", show=progress)
         with bar as advance:
             advance(session.epoch * len(bench.train))
@@ -123,6 +135,16 @@ def train_shields(
         session.shields.load_state_dict(session.best)
         stronger = probe(bench, seed, session.best_rank[0])
     return TrainedShields(session.shields, tuple(session.history), *parts, probe_auc=stronger)
+
+
+def continued(first: Sequence[dict[str, float]], then: Sequence[dict[str, float]]) -> tuple[dict[str, float], ...]:
+    """The histories of two trainings that follow each other, with epochs counted on.
+
+    Example:
+        >>> [epoch["epoch"] for epoch in continued([{"epoch": 1}, {"epoch": 2}], [{"epoch": 1}])]
+        [1, 2, 3]
+    """
+    return (*first, *({**epoch, "epoch": len(first) + epoch["epoch"]} for epoch in then))
 
 
 class _Session:
@@ -156,15 +178,22 @@ class _Session:
         self.best: dict[str, Tensor] = self._weights()
         self.history: list[dict[str, float]] = []
 
-    def start(self, bench: ShieldBench, folder: Path | None, *, origin: str) -> None:
-        """Go on from the checkpoint of the same origin; without one, learn the channels' statistics."""
+    def start(self, bench: ShieldBench, folder: Path | None, shields: Shields | None, *, origin: str) -> None:
+        """Go on from the checkpoint of the same origin, or from Shields; else learn the channels' statistics."""
         self.origin = origin
-        if not self._resume(folder):
+        if self._resume(folder):
+            return
+        if shields is not None:
+            told, wanted = _form(shields), _form(self.shields)
+            rule = "Shields on the same taps, of the same classes and width"
+            require(told == wanted, "start", "train_shields", rule, shields.plan.names)
+            self.shields.load_state_dict(shields.state_dict())
+        else:
             few = bench.train[torch.linspace(0, len(bench.train) - 1, min(len(bench.train), _STATISTICS_CASES)).long()]
             self.shields.standardise(bench.maps(index) for index in few.split(self.settings.batch_size))
-            if self.mean is not None:
-                self.mean.module.load_state_dict(self.shields.state_dict())
-            self.best = self._weights()
+        if self.mean is not None:
+            self.mean.module.load_state_dict(self.shields.state_dict())
+        self.best = self._weights()
 
     def run_epoch(self, bench: ShieldBench, advance: Callable[[int], None]) -> None:
         """Learn, validate, keep the best weights, extend the history."""
@@ -215,6 +244,11 @@ class _Session:
         return True
 
 
+def _form(shields: Shields) -> tuple[object, ...]:
+    """What Shields must have alike for one to take the other's weights."""
+    return (shields.plan.names, {name: tuple(value.shape) for name, value in shields.state_dict().items()})
+
+
 def _class_count(classifier: nn.Module, first: Tensor, cases: Cases) -> int:
     owner, labels = "train_shields", cases.labels
     require(len(labels) > 0, "cases", owner, "at least one case", len(labels))
@@ -255,11 +289,13 @@ def _origin(
     plan: TapPlan,
     settings: ShieldSettings,
     seed: int,
+    start: Shields | None,
 ) -> str:
     """A hash of all that a training depends on but the images themselves and `preprocess`."""
     facts: list[Any] = [settled(settings), seed, plan.names, plan.sizes, cases.labels.tolist(), list(groups or ())]
     digest = hashlib.sha256(json.dumps(facts).encode())
-    for name, value in classifier.state_dict().items():
-        digest.update(name.encode())
-        digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+    for module in (classifier, *(() if start is None else (start,))):
+        for name, value in module.state_dict().items():
+            digest.update(name.encode())
+            digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()

@@ -23,6 +23,8 @@ from medaegis.experiment._stage import Result, Stage, unkeyed
 from medaegis.experiment._stages_own import CleanPass
 from medaegis.experiment._volume_settings import refuse_volumes
 
+Training = Literal["varied", "hardened", "paper"]
+
 
 class AegisSettings(OwnSettings):
     """What `medaegis aegis fit` is told; the guard keeps it.
@@ -33,7 +35,9 @@ class AegisSettings(OwnSettings):
     """
 
     cushion: str = Field("jpeg:80", description="jpeg:QUALITY, bits:DROP, tv:WEIGHT, joined by +, or none")
-    training: Literal["varied", "paper"] = Field("varied", description="which attacks the Shields learn from")
+    training: Literal["varied", "paper", "hardened"] = Field(
+        "varied", description="which attacks the Shields learn from"
+    )
     layers: Names | None = Field(None, description="layers that the Shields read, in place of the automatic choice")
     tnr: float = Field(0.90, gt=0, lt=1, description="share of clean images of each class that the guard accepts")
     epochs: int | None = Field(None, ge=1, description="most epochs")
@@ -57,13 +61,13 @@ class AegisSettings(OwnSettings):
 
     def shield_settings(self) -> ShieldSettings:
         """The training, with the budget full by the last epoch at the latest."""
-        base = ShieldSettings.varied() if self.training == "varied" else ShieldSettings.paper()
+        base = getattr(ShieldSettings, self.training)()
         given = {f.name: getattr(self, f.name, None) for f in fields(ShieldSettings)}
         given |= {"batch_size": self.training_batch}
         for name in ("first_eps", "last_eps"):
             text: str | None = getattr(self, name)
             given[name] = None if text is None else float(parse_fraction(text, "aegis fit"))
-        found = replace(base, **{name: value for name, value in given.items() if value is not None})
+        found = base.changed(**{name: value for name, value in given.items() if value is not None})
         return found if self.growing else replace(found, growing=min(found.growing, found.epochs))
 
 

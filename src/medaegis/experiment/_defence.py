@@ -41,7 +41,7 @@ class DefenceSettings(NetworkSettings):
     held_share: float = Field(0.7, gt=0, lt=1, description="share of the test cases that sets thresholds, by patient")
     components: int = Field(1, ge=1, description="K of HFC")
     shield_epochs: int | None = Field(None, ge=1, description="most epochs of each Shield; none for the training's own")
-    shield_steps: int | None = Field(None, ge=1, description="most steps of an attack in training")
+    shield_steps: int | None = Field(None, ge=1, description="most steps of an attack in the (first) training")
     shield_batch: int | None = Field(None, ge=1, description="cases a step of training")
     shield_validation: int | None = Field(None, ge=2, description="most held-out cases that choose a Shield's epoch")
     shield_probe: int | None = Field(None, ge=0, description="held-out cases that stronger attacks try after training")
@@ -151,7 +151,11 @@ def _shield(choice: DefenceChoice, settings: DefenceSettings, plain: Classifier)
         validation_cases=settings.shield_validation,
         probe_cases=settings.shield_probe,
     )
-    return TrainedShield(behind(choice.step, plain), training, choice.taps, settings.seed)
+    classifier, more = behind(choice.step, plain), (choice.taps, settings.seed)
+    if training.then is None:
+        return TrainedShield(classifier, training, *more)
+    first = TrainedShield(classifier, replace(training, then=None), *more)  # another defence of the run, perhaps
+    return TrainedShield(classifier, training.then, *more, start=first)
 
 
 def _defence(

@@ -9,7 +9,7 @@ from medaegis._errors import require
 from medaegis.defend import Cushion, ShieldSettings, TrainingAttack, cushion_from_json
 from medaegis.experiment._named_cushion import cushion_name, named_cushion
 
-TRAININGS = {"paper": ShieldSettings.paper, "varied": ShieldSettings.varied}
+TRAININGS = {"paper": ShieldSettings.paper, "varied": ShieldSettings.varied, "hardened": ShieldSettings.hardened}
 SHIELD, AEGIS = "Shield", "Medical Aegis"
 
 
@@ -77,7 +77,10 @@ class DefenceChoice:
         validation_cases: int | None = None,
         probe_cases: int | None = None,
     ) -> ShieldSettings:
-        """The training; None leaves what it says itself, and the budget is full by the last epoch at the latest."""
+        """The training; None leaves what it says itself, and the budget is full by the last epoch at the latest.
+
+        The steps of a second training's attacks stay as they are: it exists for them.
+        """
         found = TRAININGS[self.training]()
         if steps is not None:
             found = replace(found, attacks=tuple(_with_steps(attack, steps) for attack in found.attacks))
@@ -87,7 +90,9 @@ class DefenceChoice:
             "validation_cases": validation_cases,
             "probe_cases": probe_cases,
         }
-        found = replace(found, **{name: value for name, value in told.items() if value is not None})
+        found = found.changed(**{name: value for name, value in told.items() if value is not None})
+        if found.then is not None and epochs is not None:
+            found = replace(found, then=replace(found.then, epochs=min(found.then.epochs, epochs)))
         return replace(found, growing=min(found.growing, found.epochs))
 
 

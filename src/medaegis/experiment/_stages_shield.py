@@ -22,6 +22,7 @@ from medaegis.defend import (
     tap_plan,
     train_shields,
 )
+from medaegis.defend._shield_train import continued
 from medaegis.experiment._context import Context
 from medaegis.experiment._stage import Result, Stage
 from medaegis.experiment._stages_cushion import Cushioned, own_layer
@@ -55,12 +56,14 @@ class TrainedShield(Stage):
         training: how.
         taps: numbers of the taps of `tap_plan`, from 1; () for all.
         seed: of weights, split and draws.
+        start: the Shields to go on from.
     """
 
     classifier: Classifier
     training: ShieldSettings
     taps: tuple[int, ...] = ()
     seed: int = 0
+    start: TrainedShield | None = None
 
     def compute(self, context: Context) -> Result:
         """Train, going on from what a killed run left."""
@@ -81,12 +84,14 @@ class TrainedShield(Stage):
             settings=self.training,
             seed=self.seed,
             preprocess=step,
+            start=None if self.start is None else self.start.system(context).shields,
             checkpoint=context.store.scratch(self),
             progress=context.progress,
         )
+        before = () if self.start is None else context.get(self.start).info["history"]
         info: dict[str, Any] = {
             "plan": trained.shields.plan._asdict(),
-            "history": list(trained.history),
+            "history": list(continued(before, trained.history)),
             "classes": trained.shields.classes,
             "counts": {"train": len(trained.train), "validation": len(trained.validation)},
         }

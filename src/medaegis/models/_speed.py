@@ -68,17 +68,22 @@ def accelerate(
     """
     with frozen(model), torch.no_grad():
         expected = Taps(model, layers)(probe.clone())
-        try:
-            duplicate = copy.deepcopy(model)
-        except Exception:  # noqa: BLE001  # user's modules may refuse in any way, and the original still serves
-            return Accelerated(model, (), torch.contiguous_format, 0.0)
         fast = _fast_format(model, probe)
         for fold, layout in ((True, fast), (True, torch.contiguous_format), (False, fast)):
-            candidate = _attempt(copy.deepcopy(duplicate), probe, fold, layout)
+            duplicate = _copied(model)
+            candidate = _attempt(duplicate, probe, fold, layout) if duplicate is not None else None
             difference = _difference(candidate, probe, layers, expected) if candidate else torch.inf
             if candidate and difference <= tolerance:
                 return candidate._replace(difference=difference)
-    return Accelerated(duplicate, (), torch.contiguous_format, 0.0)
+        duplicate = _copied(model)
+    return Accelerated(model if duplicate is None else duplicate, (), torch.contiguous_format, 0.0)
+
+
+def _copied(model: nn.Module) -> nn.Module | None:
+    try:
+        return copy.deepcopy(model)
+    except Exception:  # noqa: BLE001  # user's modules may refuse in any way, and the original still serves
+        return None
 
 
 def _fast_format(model: nn.Module, probe: Tensor) -> torch.memory_format:
