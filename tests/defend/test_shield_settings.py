@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -33,11 +35,16 @@ def test_the_default_attack_is_pgd() -> None:
     assert attack == own
 
 
-@pytest.mark.parametrize("place", range(len(ShieldSettings.varied().attacks)))
-def test_each_varied_attack_raises_the_logit_inside_its_budget(place) -> None:
+HARDENED = ShieldSettings.hardened()
+assert HARDENED.then is not None
+EVERY = (*HARDENED.attacks, *HARDENED.then.attacks)
+
+
+@pytest.mark.parametrize("place", range(len(EVERY)))
+def test_each_attack_raises_the_logit_inside_its_budget(place) -> None:
     net, (x, y) = network(), toy_images(6, 0)
     system = Shielded(net, Shields(tap_plan(net, x), 2, width=4))
-    attack = ShieldSettings.varied().attacks[place].at(8 / 256)
+    attack = EVERY[place].at(8 / 256)
     made = ma.run_attack(attack, system, x, y, target=1 - y)
     with torch.no_grad():
         before = system.both(x).shields.gather(1, (1 - y)[:, None])[:, 0]
@@ -50,6 +57,22 @@ def test_the_varied_attacks_differ() -> None:
     assert {type(attack.space) for attack in attacks} >= {Tanh, LowResolution}
     assert {chart.space.factor for chart in attacks if isinstance(chart.space, LowResolution)} == {2, 4, 8}
     assert len(set(attacks)) == len(attacks)
+
+
+def test_hardened_is_varied_and_then_longer_attacks_at_the_full_budget() -> None:
+    assert replace(HARDENED, then=None) == ShieldSettings.varied()
+    assert HARDENED.then is not None
+    assert HARDENED.then.budget(0) == HARDENED.last_eps
+    assert max(attack.steps for attack in HARDENED.then.attacks) == 3 * HARDENED.attacks[0].steps
+
+
+def test_changes_reach_the_second_training_where_both_are_alike() -> None:
+    found = HARDENED.changed(epochs=7, batch_size=4, last_eps=4 / 256, learning_rate=0.1)
+    assert found.then is not None
+    assert (found.epochs, found.batch_size, found.learning_rate) == (7, 4, 0.1)
+    assert (found.then.epochs, found.then.batch_size, found.then.learning_rate) == (4, 4, 1e-3)
+    assert found.then.budget(0) == 4 / 256
+    assert found.changed(then=None) == replace(found, then=None)
 
 
 def test_without_a_random_start_and_coarse_signs() -> None:
@@ -73,6 +96,7 @@ def test_errors_of_attacks(name, value) -> None:
         *(("attacks", ()), ("attacks", ("pgd",)), ("epochs", 0), ("growing", 0), ("first_eps", 0), ("last_eps", 16)),
         *(("batch_size", 0), ("learning_rate", 0), ("weight_decay", -1), ("validation_share", 1), ("width", 1)),
         *(("shift", 0.6), ("average", 1.0), ("validation_cases", 1), ("probe_cases", -1)),
+        *(("then", "paper"), ("then", ShieldSettings(width=6)), ("then", ShieldSettings(validation_share=0.3))),
     ],
 )
 def test_errors_of_settings(name, value) -> None:

@@ -152,6 +152,47 @@ def test_resumes_bit_for_bit_after_a_kill(tmp_path, kill_at) -> None:
     assert_equal(train(settings=settings, checkpoint=tmp_path), whole)  # nothing left to do
 
 
+LONGER = replace(QUICK, attacks=(TrainingAttack(steps=3),), epochs=2, growing=1, average=0.5)
+
+
+def test_a_second_training_goes_on_from_the_first() -> None:
+    """Both at once, or one after the other with `start`, which stays as it is."""
+    first = train()
+    before = {key: value.clone() for key, value in first.shields.state_dict().items()}
+    second = train(settings=LONGER, start=first.shields)
+    assert all(torch.equal(before[key], value) for key, value in first.shields.state_dict().items())
+    both = train(settings=replace(QUICK, then=LONGER))
+    assert [epoch["epoch"] for epoch in both.history] == [1, 2, 3, 4, 5]
+    assert_equal(both, second._replace(history=both.history))
+    assert both.history[:3] == first.history
+    anew = train(settings=LONGER)
+    assert anew.history != second.history
+
+
+@pytest.mark.parametrize("kill_at", [9, 22])  # in the first, in the second
+def test_a_second_training_resumes(tmp_path, kill_at) -> None:
+    settings = replace(QUICK, then=LONGER)
+    cases, n = toy_cases(20, 1), 0
+
+    def images(index: Tensor) -> Tensor:
+        nonlocal n
+        n += 1
+        if n == kill_at:
+            raise KeyboardInterrupt
+        return cases.images(index)
+
+    with pytest.raises(KeyboardInterrupt):
+        train_shields(network(), Cases(images, cases.labels), settings=settings, seed=3, checkpoint=tmp_path)
+    assert (tmp_path / "then").exists() == (kill_at > 20)
+    assert_equal(train(settings=settings, checkpoint=tmp_path), train(settings=settings))
+
+
+def test_shields_to_go_on_from_must_fit() -> None:
+    first = train(settings=replace(QUICK, epochs=1, growing=1))
+    with pytest.raises(InputError, match="`start` of train_shields"):
+        train(settings=replace(LONGER, width=6), start=first.shields)
+
+
 def test_the_running_mean_is_kept_in_place_of_the_weights() -> None:
     """A mean that forgets at once is the weights themselves; one that remembers stays nearer to the start."""
     at_once, plain = train(settings=replace(QUICK, average=1e-9)), train()

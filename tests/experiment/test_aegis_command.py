@@ -240,3 +240,5 @@ def test_training_by_name() -> None:
     found = paper.shield_settings()
     assert (found.attacks, found.epochs, found.growing) == (ShieldSettings.paper().attacks, 5, 5)
     assert (found.last_eps, found.batch_size) == (8 / 256, 16)
+    hardened = plain.model_copy(update={"training": "hardened", "training_batch": 4}).shield_settings()
+    assert hardened == ShieldSettings.hardened().changed(batch_size=4)

@@ -206,6 +206,7 @@ def test_nothing_fooled_has_no_auc() -> None:
         ("paper@jpeg:70", "Medical Aegis (jpeg:70), paper", ""),
         ("paper@none@1+3", "Shield, paper, tap 1+3", ""),
         ("varied@jpeg:80", "Medical Aegis (jpeg:80), varied", ""),
+        ("hardened@jpeg:80", "Medical Aegis (jpeg:80), hardened", ""),
     ],
 )
 def test_defences_by_name(text: str, label: str, published: str) -> None:
@@ -234,6 +235,17 @@ def test_training_can_be_shortened() -> None:
     assert (settings.validation_cases, settings.probe_cases) == (6, 0)
     assert [attack.steps for attack in settings.attacks] == [2]
     assert DefenceChoice.parse("paper").settings() == ShieldSettings.paper()
+    longer = DefenceChoice.parse("hardened").settings(epochs=3, steps=2, batch_size=4).then
+    assert longer is not None
+    assert (longer.epochs, longer.batch_size, max(attack.steps for attack in longer.attacks)) == (3, 4, 12)
+
+
+def test_a_second_training_starts_from_the_shields_of_another_defence_of_the_run() -> None:
+    settings = DefenceSettings(**SMALL, attackers=("pgd",), defences=("varied@jpeg:80", "hardened@jpeg:80"))
+    varied, hardened = (one.scores.shield for one in defence_plan(settings, dataset="Phantoms").defences)
+    assert hardened.start is not None
+    assert hardened.start.key == varied.key
+    assert varied.start is None
 
 
 def boards(n: int, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
