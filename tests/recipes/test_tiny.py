@@ -21,6 +21,18 @@ from recipes.run_checks import COLUMNS, check_hiding, key
 DATA = Path(os.environ.get("MEDAEGIS_DATA", Path(__file__).parents[3] / "shared" / "data"))
 
 
+@pytest.fixture(scope="module")
+def stages(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("stages")
+
+
+@pytest.fixture
+def out(tmp_path: Path, stages: Path) -> Path:
+    """A folder of a run whose stages are shared with other tests, as those of `runs/` are."""
+    (tmp_path / "stages").symlink_to(stages)
+    return tmp_path
+
+
 def check_run(out: Path) -> None:
     table = pyarrow.csv.read_csv(out / "table.csv")
     assert table.column_names == COLUMNS
@@ -94,25 +106,25 @@ def test_chest_xray_small(tmp_path: Path) -> None:
     check_run(tmp_path)
 
 
-def test_attack_curves(tmp_path: Path) -> None:
+def test_attack_curves(out: Path) -> None:
     """On phantoms: every attack at every budget, the checks of the attacks' strength, and a page of curves."""
     changes = {"source": "phantom-chest", "cases": 120, "size": 32, "eps": ["2/256", "16/256", "64/256"], "steps": 4}
     recipe = find_recipe("attack-curves")
-    run_recipe(recipe, out=tmp_path, tiny=True, changes=changes)
-    table = pyarrow.csv.read_csv(tmp_path / "table.csv")
+    run_recipe(recipe, out=out, tiny=True, changes=changes)
+    table = pyarrow.csv.read_csv(out / "table.csv")
     assert table.column_names == COLUMNS
     rows = [row for row in table.to_pylist() if row["metric"] == "Adv. Acc"]
     names = {row["attack"] for row in rows}
     assert len(names) == len(recipe.settings.attacks)
     assert len(rows) == 3 * len(names)
     assert all(row["ci_low"] - 1e-9 <= row["value"] <= row["ci_high"] + 1e-9 for row in rows)
-    manifest = json.loads((tmp_path / "manifest.json").read_text())
+    manifest = json.loads((out / "manifest.json").read_text())
     said = {check["name"] for check in manifest["checks"]}
     assert {"Gradients are alive", "BIM is not below a single step", "BIM is not below transfer"} <= said
-    page = (tmp_path / "report.html").read_text()
+    page = (out / "report.html").read_text()
     assert "Success against the budget" in page
     assert page.count('aria-label="Success of') == len(names)
-    assert run_recipe(recipe, out=tmp_path, tiny=True, changes=changes).computed == 0
+    assert run_recipe(recipe, out=out, tiny=True, changes=changes).computed == 0
 
 
 def check_study(recipe: Recipe, out: Path, drawings: int) -> list[dict]:
@@ -132,22 +144,22 @@ def check_study(recipe: Recipe, out: Path, drawings: int) -> list[dict]:
     return rows
 
 
-def test_stress_test(tmp_path: Path) -> None:
+def test_stress_test(out: Path) -> None:
     """Two phantoms: every block, both ways, at both budgets."""
-    rows = check_study(stress_test, tmp_path, drawings=4)
+    rows = check_study(stress_test, out, drawings=4)
     ratios = [row for row in rows if row["metric"] == "change ratio"]
     assert len(ratios) == 2 * 5 * 2 * 2
     assert all((row["value"] > 0) == row["attack"].startswith("up") for row in ratios)
     assert {row["metric"] for row in rows} >= {"activation before", "activation after", "activation difference"}
 
 
-def test_gradient_direction(tmp_path: Path) -> None:
+def test_gradient_direction(out: Path) -> None:
     """One phantom: both targets, a scatter plot and two matrices each."""
-    rows = check_study(gradient_direction, tmp_path, drawings=6)
+    rows = check_study(gradient_direction, out, drawings=6)
     pearson = [row["value"] for row in rows if (row["metric"], row["attack"]) == ("Pearson correlation", "BIM")]
     assert len(pearson) == 2
     assert min(pearson) > 30  # the direction that equation 8 gives
-    assert (tmp_path / "channels.parquet").is_file()
+    assert (out / "channels.parquet").is_file()
 
 
 def test_every_recipe_is_announced() -> None:
@@ -176,16 +188,16 @@ HIDINGS = {
 
 
 @pytest.mark.parametrize("name", list(HIDINGS))
-def test_ways_of_hiding(tmp_path: Path, name: str) -> None:
-    run_recipe(find_recipe(name), out=tmp_path, tiny=True)
-    check_hiding(tmp_path, HIDINGS[name], 2)
+def test_ways_of_hiding(out: Path, name: str) -> None:
+    run_recipe(find_recipe(name), out=out, tiny=True)
+    check_hiding(out, HIDINGS[name], 2)
 
 
-def test_matrix_of_attacks(tmp_path: Path) -> None:
+def test_matrix_of_attacks(out: Path) -> None:
     """Detectors tested on the attack that they learned from are those of the table; on another one they are not."""
-    run_recipe(find_recipe("detectors-chest-xray"), out=tmp_path, tiny=True, changes={"attack": ["bim", "cw_linf"]})
-    rows = {key(row): row["value"] for row in pyarrow.csv.read_csv(tmp_path / "table.csv").to_pylist()}
-    lines = pyarrow.csv.read_csv(tmp_path / "matrix.csv").to_pylist()
+    run_recipe(find_recipe("detectors-chest-xray"), out=out, tiny=True, changes={"attack": ["bim", "cw_linf"]})
+    rows = {key(row): row["value"] for row in pyarrow.csv.read_csv(out / "table.csv").to_pylist()}
+    lines = pyarrow.csv.read_csv(out / "matrix.csv").to_pylist()
     assert {line["detector"] for line in lines} == {"MAHA", "LID", "SVM", "DNN"}
     crossed = {(line["learned"], line["attack"]) for line in lines}
     assert len(crossed) == 4
@@ -194,36 +206,36 @@ def test_matrix_of_attacks(tmp_path: Path) -> None:
     assert all(line["value"] == rows[key(line)] for line in same)
     other = [line["value"] - rows[key(line)] for line in lines if line["learned"] != line["attack"]]
     assert any(other)
-    layers = pyarrow.csv.read_csv(tmp_path / "layers.csv").to_pylist()
+    layers = pyarrow.csv.read_csv(out / "layers.csv").to_pylist()
     assert {"AUC of KD", "AUC of MAHA", "AUC of LID"} <= {line["measure"] for line in layers}
-    page = (tmp_path / "report.html").read_text()
+    page = (out / "report.html").read_text()
     assert "learned from CW-Linf" in page
     assert "Non-adaptive for KD, MAHA, LID, SVM, DNN, BU." in page
 
 
-def test_white_box(tmp_path: Path) -> None:
+def test_white_box(out: Path) -> None:
     """An attack that follows a detector gets past this one at least as often as one that follows nothing."""
-    run_recipe(find_recipe("white-box-chest-xray"), out=tmp_path, tiny=True)
-    rows = {key(row): row["value"] for row in pyarrow.csv.read_csv(tmp_path / "table.csv").to_pylist()}
+    run_recipe(find_recipe("white-box-chest-xray"), out=out, tiny=True)
+    rows = {key(row): row["value"] for row in pyarrow.csv.read_csv(out / "table.csv").to_pylist()}
     for name in ("KD", "MAHA", "LID", "SVM", "DNN", "BU"):
         found = [rows["PGD", "8/256", way, name, "undetected"] for way in ("without", f"white-box {name}")]
         assert found[1] >= found[0]
         assert found[1] > 0
-    manifest = json.loads((tmp_path / "manifest.json").read_text())
+    manifest = json.loads((out / "manifest.json").read_text())
     assert manifest["followed"] == ["KD", "MAHA", "LID", "SVM", "DNN", "BU"]
     assert {c["name"]: c["passed"] for c in manifest["checks"]}["An attack follows each detector"] is True
-    page = (tmp_path / "report.html").read_text()
+    page = (out / "report.html").read_text()
     assert "Non-adaptive" not in page
     assert "White-box attacks on each detector" in page
-    assert "white-box KD (an attacker who knows KD in full): undetected" in text_table(tmp_path)
+    assert "white-box KD (an attacker who knows KD in full): undetected" in text_table(out)
 
 
-def test_several_seeds(tmp_path: Path) -> None:
+def test_several_seeds(out: Path) -> None:
     """The table is the mean over seeds, its intervals hold every seed's own, and each seed is an experiment alone."""
     recipe = find_recipe("seeds-chest-xray")
-    run_recipe(recipe, out=tmp_path, tiny=True)
-    rows = {key(row): row for row in pyarrow.csv.read_csv(tmp_path / "table.csv").to_pylist()}
-    lines = pyarrow.csv.read_csv(tmp_path / "seeds.csv").to_pylist()
+    run_recipe(recipe, out=out, tiny=True)
+    rows = {key(row): row for row in pyarrow.csv.read_csv(out / "table.csv").to_pylist()}
+    lines = pyarrow.csv.read_csv(out / "seeds.csv").to_pylist()
     assert {line["seed"] for line in lines} == {0, 1}
     for place, row in rows.items():
         own = [line for line in lines if key(line) == place and line["n"]]
@@ -233,10 +245,10 @@ def test_several_seeds(tmp_path: Path) -> None:
             assert row["n"] == sum(line["n"] for line in own)
     clean = [line["value"] for line in lines if line["metric"] == "clean AUC"]
     assert clean[0] != clean[1]  # another split and another training
-    page = (tmp_path / "report.html").read_text()
+    page = (out / "report.html").read_text()
     assert "Seed by seed" in page
     assert "the table has another value" not in page
-    assert run_recipe(recipe, out=tmp_path, tiny=True).computed == 0
+    assert run_recipe(recipe, out=out, tiny=True).computed == 0
 
 
 @pytest.mark.parametrize(
@@ -246,30 +258,30 @@ def test_several_seeds(tmp_path: Path) -> None:
         ("defence-cushions", "Medical Aegis (jpeg:90), paper"),
     ],
 )
-def test_parts_of_a_defence(name: str, second: str, tmp_path: Path) -> None:
+def test_parts_of_a_defence(name: str, second: str, out: Path) -> None:
     """Two defences each, with the paper's figures of both."""
-    run_recipe(find_recipe(name), out=tmp_path, tiny=True)
-    rows = pyarrow.csv.read_csv(tmp_path / "table.csv").to_pylist()
+    run_recipe(find_recipe(name), out=out, tiny=True)
+    rows = pyarrow.csv.read_csv(out / "table.csv").to_pylist()
     assert list(dict.fromkeys(row["detector"] for row in rows))[1] == second
     shown = [row["detector"] for row in rows if row["metric"] == "AUC" and row["published"] is not None]
     assert set(shown) == {row["detector"] for row in rows}
     assert all(row["attack"] == "PGD" for row in rows if row["metric"] == "AUC" and row["published"] is not None)
 
 
-def test_defences(tmp_path: Path) -> None:
+def test_defences(out: Path) -> None:
     """On phantoms: both defences, the worst case at both budgets, and a page that begins with it."""
     recipe = find_recipe("defence-fundus")
-    run_recipe(recipe, out=tmp_path, tiny=True)
-    rows = pyarrow.csv.read_csv(tmp_path / "table.csv").to_pylist()
+    run_recipe(recipe, out=out, tiny=True)
+    rows = pyarrow.csv.read_csv(out / "table.csv").to_pylist()
     worst = [row for row in rows if row["attack"] == "Worst case" and row["metric"] == "undetected"]
     assert [row["eps"] for row in worst] == ["4/256", "16/256"] * 2
     for row in worst:
         same = (row["detector"], row["eps"], row["metric"])
         alone = [r["value"] for r in rows if (r["detector"], r["eps"], r["metric"]) == same and r["attack"]]
         assert row["value"] == max(alone)
-    lines = text_table(tmp_path).splitlines()
+    lines = text_table(out).splitlines()
     assert [line.split(", against 4 attackers")[0] for line in lines[:2]] == [row["detector"] for row in worst[::2]]
-    page = (tmp_path / "report.html").read_text()
+    page = (out / "report.html").read_text()
     assert "some attacker fools the classifier" in page
     assert "How the Shields learned" in page
-    assert run_recipe(recipe, out=tmp_path, tiny=True).computed == 0
+    assert run_recipe(recipe, out=out, tiny=True).computed == 0
