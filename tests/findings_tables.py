@@ -218,18 +218,6 @@ def defended(recipe: str) -> list[str]:
     return table(["attacker", *heads], rows)
 
 
-def both_aucs(recipe: str) -> list[str]:
-    """Every attacker on one defence by budget: who fools, who passes, and both AUCs."""
-    lines, metrics = lines_of(recipe), ("Adv. Acc", "undetected", "AUC, successful", "AUC")
-
-    def cell(attack: str, eps: str, metric: str) -> str:
-        line = only(lines, attack=attack, eps=eps, metric=metric)
-        return "-" if line["value"] is None else figure(line, interval=True)
-
-    places = distinct(lines, "attack", "eps")
-    return table(["attacker", *metrics], [[f"{a} {e}", *(cell(a, e, m) for m in metrics)] for a, e in places])
-
-
 def worst_curve(recipe: str) -> list[str]:
     """The worst case of every defence by budget: AUC over all, over those that fool, and the undetected share."""
     lines = [line for line in lines_of(recipe) if line["attack"] == "Worst case"]
@@ -285,11 +273,15 @@ TABLES: dict[str, Callable[[str], list[str]]] = {
     "reference-fundus": both_numbers,
     "reference-chest-xray": both_numbers,
     "defence-fundus-first": defended,
-    "defence-chest-xray-varied": both_aucs,
+    "defence-chest-xray-trainings": worst_curve,
 }
 CROSSED = ("detectors-fundus", "detectors-chest-xray")
 """Of these there is a matrix, and a table by layer."""
-DRAWN = [*TABLES.items(), *((name, draw) for name in CROSSED for draw in (crossed, by_layer))]
+DRAWN = [
+    *TABLES.items(),
+    *((name, draw) for name in CROSSED for draw in (crossed, by_layer)),
+    ("defence-chest-xray-trainings", at_full),
+]
 RECIPES = {
     "components-fundus": "components",
     "stress-test-resnet18": "stress-test",
@@ -297,7 +289,7 @@ RECIPES = {
     "reference-fundus": "detectors-fundus",
     "reference-chest-xray": "detectors-chest-xray",
     "defence-fundus-first": "defence-fundus",
-    "defence-chest-xray-varied": "defence-chest-xray",
+    "defence-chest-xray-trainings": "defence-chest-xray",
 }
 """Of stored results that are not called as their recipe is."""
 

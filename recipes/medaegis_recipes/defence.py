@@ -48,7 +48,7 @@ def _recipe(data: str, title: str, components: int, held_share: float, papers: i
             size=128,
             model="resnet18",
             epochs=12,
-            defences=("paper", "paper@jpeg:80", "varied@jpeg:80"),
+            defences=("paper", "paper@jpeg:80", "hardened@jpeg:80"),
             eps=BUDGETS,
             components=components,
             held_share=held_share,
