@@ -26,7 +26,7 @@ def done(folder: Path) -> Several:
 
 def part(done: Several, table: str, *names: str) -> Path:
     """The folder of a table's run, or of a recipe by subject that it joins."""
-    return done.finished[table].folder.joinpath(*names)
+    return done.finished[table].out.joinpath(*names)
 
 
 def test_nothing_fails_and_every_stage_is_computed_once(done: Several) -> None:
