@@ -5,18 +5,13 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import pyarrow.csv
-
 from medaegis.experiment import SetsSettings, SubstitutesSettings, run_recipe
 from medaegis.report import text_table
 from medaegis_recipes import natural_images, semi_white_box
 from medaegis_recipes._published import published
+from recipes.run_checks import rows_of
 
 FROM_ANOTHER = "small-resnet attacked from another small-resnet"
-
-
-def rows_of(out: Path) -> list[dict]:
-    return pyarrow.csv.read_csv(out / "table.csv").to_pylist()
 
 
 def test_semi_white_box(tmp_path: Path) -> None:

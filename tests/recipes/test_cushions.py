@@ -15,10 +15,7 @@ from medaegis.models import build_model
 from medaegis.report import text_table
 from medaegis_recipes import cushion_detectors
 from medaegis_recipes import stress_test_cushion as stress
-
-
-def rows_of(out: Path) -> list[dict]:
-    return pyarrow.csv.read_csv(out / "table.csv").to_pylist()
+from recipes.run_checks import rows_of
 
 
 def test_stress_test_behind_cushions(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Every recipe's tiny version runs from data to report, and a second run computes nothing."""
+"""Tiny versions that `run all --tiny` has not run from data to report, and second runs that compute nothing."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from medaegis.experiment import Recipe, find_recipe, run_recipe
 from medaegis.report import text_table
 from medaegis_recipes.gradient_direction import recipe as gradient_direction
 from medaegis_recipes.stress_test import recipe as stress_test
-from recipes.run_checks import COLUMNS, check_hiding, key
+from recipes.run_checks import check_hiding, key, rows_of
 
 DATA = Path(os.environ.get("MEDAEGIS_DATA", Path(__file__).parents[3] / "shared" / "data"))
 
@@ -34,9 +34,7 @@ def out(tmp_path: Path, stages: Path) -> Path:
 
 
 def check_run(out: Path) -> None:
-    table = pyarrow.csv.read_csv(out / "table.csv")
-    assert table.column_names == COLUMNS
-    rows = table.to_pylist()
+    rows = rows_of(out)
     assert {row["metric"] for row in rows} >= {"AUC", "TPR@90", "Adv. Acc", "clean AUC", "undetected"}
     ways = {row["hfc"] for row in rows if row["attack"]}
     assert ways - {"white-box KD", "white-box MAHA"} == {"without", "with"}
@@ -111,9 +109,7 @@ def test_attack_curves(out: Path) -> None:
     changes = {"source": "phantom-chest", "cases": 120, "size": 32, "eps": ["2/256", "16/256", "64/256"], "steps": 4}
     recipe = find_recipe("attack-curves")
     run_recipe(recipe, out=out, tiny=True, changes=changes)
-    table = pyarrow.csv.read_csv(out / "table.csv")
-    assert table.column_names == COLUMNS
-    rows = [row for row in table.to_pylist() if row["metric"] == "Adv. Acc"]
+    rows = [row for row in rows_of(out) if row["metric"] == "Adv. Acc"]
     names = {row["attack"] for row in rows}
     assert len(names) == len(recipe.settings.attacks)
     assert len(rows) == 3 * len(names)
@@ -130,9 +126,7 @@ def test_attack_curves(out: Path) -> None:
 def check_study(recipe: Recipe, out: Path, drawings: int) -> list[dict]:
     """Run twice; the table, the page with that many drawings, and nothing computed again."""
     run_recipe(recipe, out=out, tiny=True)
-    table = pyarrow.csv.read_csv(out / "table.csv")
-    assert table.column_names == COLUMNS
-    rows = table.to_pylist()
+    rows = rows_of(out)
     assert all(row["ci_low"] - 1e-9 <= row["value"] <= row["ci_high"] + 1e-9 for row in rows)
     page = (out / "report.html").read_text()
     assert page.count('class="plot"') == drawings
@@ -196,7 +190,7 @@ def test_ways_of_hiding(out: Path, name: str) -> None:
 def test_matrix_of_attacks(out: Path) -> None:
     """Detectors tested on the attack that they learned from are those of the table; on another one they are not."""
     run_recipe(find_recipe("detectors-chest-xray"), out=out, tiny=True, changes={"attack": ["bim", "cw_linf"]})
-    rows = {key(row): row["value"] for row in pyarrow.csv.read_csv(out / "table.csv").to_pylist()}
+    rows = {key(row): row["value"] for row in rows_of(out)}
     lines = pyarrow.csv.read_csv(out / "matrix.csv").to_pylist()
     assert {line["detector"] for line in lines} == {"MAHA", "LID", "SVM", "DNN"}
     crossed = {(line["learned"], line["attack"]) for line in lines}
@@ -216,7 +210,7 @@ def test_matrix_of_attacks(out: Path) -> None:
 def test_white_box(out: Path) -> None:
     """An attack that follows a detector gets past this one at least as often as one that follows nothing."""
     run_recipe(find_recipe("white-box-chest-xray"), out=out, tiny=True)
-    rows = {key(row): row["value"] for row in pyarrow.csv.read_csv(out / "table.csv").to_pylist()}
+    rows = {key(row): row["value"] for row in rows_of(out)}
     for name in ("KD", "MAHA", "LID", "SVM", "DNN", "BU"):
         found = [rows["PGD", "8/256", way, name, "undetected"] for way in ("without", f"white-box {name}")]
         assert found[1] >= found[0]
@@ -234,7 +228,7 @@ def test_several_seeds(out: Path) -> None:
     """The table is the mean over seeds, its intervals hold every seed's own, and each seed is an experiment alone."""
     recipe = find_recipe("seeds-chest-xray")
     run_recipe(recipe, out=out, tiny=True)
-    rows = {key(row): row for row in pyarrow.csv.read_csv(out / "table.csv").to_pylist()}
+    rows = {key(row): row for row in rows_of(out)}
     lines = pyarrow.csv.read_csv(out / "seeds.csv").to_pylist()
     assert {line["seed"] for line in lines} == {0, 1}
     for place, row in rows.items():
@@ -261,7 +255,7 @@ def test_several_seeds(out: Path) -> None:
 def test_parts_of_a_defence(name: str, second: str, out: Path) -> None:
     """Two defences each, with the paper's figures of both."""
     run_recipe(find_recipe(name), out=out, tiny=True)
-    rows = pyarrow.csv.read_csv(out / "table.csv").to_pylist()
+    rows = rows_of(out)
     assert list(dict.fromkeys(row["detector"] for row in rows))[1] == second
     shown = [row["detector"] for row in rows if row["metric"] == "AUC" and row["published"] is not None]
     assert set(shown) == {row["detector"] for row in rows}
@@ -272,7 +266,7 @@ def test_defences(out: Path) -> None:
     """On phantoms: both defences, the worst case at both budgets, and a page that begins with it."""
     recipe = find_recipe("defence-fundus")
     run_recipe(recipe, out=out, tiny=True)
-    rows = pyarrow.csv.read_csv(out / "table.csv").to_pylist()
+    rows = rows_of(out)
     worst = [row for row in rows if row["attack"] == "Worst case" and row["metric"] == "undetected"]
     assert [row["eps"] for row in worst] == ["4/256", "16/256"] * 2
     for row in worst:

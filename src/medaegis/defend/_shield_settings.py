@@ -198,7 +198,7 @@ class ShieldSettings:
         """`varied()`, and then 4 epochs against longer attacks at the full budget.
 
         Shields soon reject every attack of few steps and still let longer ones pass: they have learned where such
-        attacks end. Twelve steps from there on cost three times as much an epoch.
+        attacks end. Each of these epochs makes twice as many passes.
         """
         long = (
             TrainingAttack(steps=12, smallest=0.25, move="adam", path=6.0),
@@ -214,13 +214,16 @@ class ShieldSettings:
     def changed(self, **values: Any) -> ShieldSettings:
         """The same with other values, of which what both trainings should have alike reaches the second one too.
 
+        `epochs` is the most that either has.
+
         Example:
             >>> ShieldSettings.hardened().changed(batch_size=8, epochs=20).then.batch_size
             8
         """
         then: ShieldSettings | None = values.pop("then", self.then)
         if then is not None:
-            then = replace(then, **{name: value for name, value in values.items() if name in _ALIKE})
+            most = min(then.epochs, values.get("epochs", then.epochs))
+            then = replace(then, epochs=most, **{name: value for name, value in values.items() if name in _ALIKE})
         return replace(self, then=then, **values)
 
     def budget(self, epoch: int) -> float:

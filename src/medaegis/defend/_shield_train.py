@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from medaegis._errors import DataError, require
+from medaegis._errors import DataError, is_a, require
 from medaegis._late import settled
 from medaegis._progress import progress_bar
 from medaegis._types import Images
@@ -92,7 +92,8 @@ def train_shields(
         `TrainedShields`.
 
     Raises:
-        InputError: labels are not classes of the classifier, or an argument has the wrong shape or type.
+        InputError: labels are not classes of the classifier, `start` does not fit, or an argument has the wrong shape
+            or type.
         DataError: a class has too few cases, or too few patients, for both parts.
         NumericsError: maps or a loss are not finite.
 
@@ -109,6 +110,7 @@ def train_shields(
         1
     """
     settings = settings or ShieldSettings.paper()
+    require(start is None or is_a(start, Shields), "start", "train_shields", "Shields, or None", type(start))
     if settings.then is not None:
         how: dict[str, Any] = {"plan": plan, "seed": seed, "preprocess": preprocess, "progress": progress}
         one = replace(settings, then=None, probe_cases=0)
@@ -185,8 +187,8 @@ class _Session:
             return
         if shields is not None:
             told, wanted = _form(shields), _form(self.shields)
-            rule = "Shields on the same taps, of the same classes and width"
-            require(told == wanted, "start", "train_shields", rule, shields.plan.names)
+            rule = f"Shields of the taps, their channels, the number of classes and the width {wanted}"
+            require(told == wanted, "start", "train_shields", rule, told)
             self.shields.load_state_dict(shields.state_dict())
         else:
             few = bench.train[torch.linspace(0, len(bench.train) - 1, min(len(bench.train), _STATISTICS_CASES)).long()]
@@ -246,7 +248,7 @@ class _Session:
 
 def _form(shields: Shields) -> tuple[object, ...]:
     """What Shields must have alike for one to take the other's weights."""
-    return (shields.plan.names, {name: tuple(value.shape) for name, value in shields.state_dict().items()})
+    return (shields.plan.names, tuple(size[0] for size in shields.plan.sizes), shields.classes, shields.width)
 
 
 def _class_count(classifier: nn.Module, first: Tensor, cases: Cases) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, fields, replace
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from pydantic import Field
@@ -15,6 +15,7 @@ from medaegis.attack import parse_fraction
 from medaegis.data._geometry import frame_facts
 from medaegis.defend import Aegis, ShieldSettings, TapPlan, cushion_from_json, tap_plan
 from medaegis.experiment._context import Context
+from medaegis.experiment._defence_choice import TRAININGS, Training
 from medaegis.experiment._facts import data_facts
 from medaegis.experiment._named_cushion import named_cushion
 from medaegis.experiment._network_settings import Budget, Names
@@ -22,8 +23,6 @@ from medaegis.experiment._own_settings import OwnSettings, clean_pass
 from medaegis.experiment._stage import Result, Stage, unkeyed
 from medaegis.experiment._stages_own import CleanPass
 from medaegis.experiment._volume_settings import refuse_volumes
-
-Training = Literal["varied", "hardened", "paper"]
 
 
 class AegisSettings(OwnSettings):
@@ -59,7 +58,7 @@ class AegisSettings(OwnSettings):
 
     def shield_settings(self) -> ShieldSettings:
         """The training, with the budget full by the last epoch at the latest."""
-        base = getattr(ShieldSettings, self.training)()
+        base = TRAININGS[self.training]()
         given = {f.name: getattr(self, f.name, None) for f in fields(ShieldSettings)}
         given |= {"batch_size": self.training_batch}
         for name in ("first_eps", "last_eps"):

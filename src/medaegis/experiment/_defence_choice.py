@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Literal
 
 from medaegis._errors import require
 from medaegis.defend import Cushion, ShieldSettings, TrainingAttack, cushion_from_json
 from medaegis.experiment._named_cushion import cushion_name, named_cushion
 
-TRAININGS = {"paper": ShieldSettings.paper, "varied": ShieldSettings.varied, "hardened": ShieldSettings.hardened}
+Training = Literal["varied", "hardened", "paper"]
+TRAININGS: dict[str, Callable[[], ShieldSettings]] = {
+    "varied": ShieldSettings.varied,
+    "hardened": ShieldSettings.hardened,
+    "paper": ShieldSettings.paper,
+}
 SHIELD, AEGIS = "Shield", "Medical Aegis"
 
 
@@ -91,8 +98,6 @@ class DefenceChoice:
             "probe_cases": probe_cases,
         }
         found = found.changed(**{name: value for name, value in told.items() if value is not None})
-        if found.then is not None and epochs is not None:
-            found = replace(found, then=replace(found.then, epochs=min(found.then.epochs, epochs)))
         return replace(found, growing=min(found.growing, found.epochs))
 
 

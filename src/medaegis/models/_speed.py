@@ -71,12 +71,13 @@ def accelerate(
         fast = _fast_format(model, probe)
         for fold, layout in ((True, fast), (True, torch.contiguous_format), (False, fast)):
             duplicate = _copied(model)
-            candidate = _attempt(duplicate, probe, fold, layout) if duplicate is not None else None
+            if duplicate is None:
+                return Accelerated(model, (), torch.contiguous_format, 0.0)
+            candidate = _attempt(duplicate, probe, fold, layout)
             difference = _difference(candidate, probe, layers, expected) if candidate else torch.inf
             if candidate and difference <= tolerance:
                 return candidate._replace(difference=difference)
-        duplicate = _copied(model)
-    return Accelerated(model if duplicate is None else duplicate, (), torch.contiguous_format, 0.0)
+        return Accelerated(copy.deepcopy(model), (), torch.contiguous_format, 0.0)
 
 
 def _copied(model: nn.Module) -> nn.Module | None:
