@@ -15,7 +15,7 @@ tiny: $(READY)
 	$(BIN)/medaegis run all --tiny --quiet --out runs/tiny
 
 test: $(READY)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 # The pages of the stored results, in docs/results (not in git): nothing is computed again.
 pages: $(READY)
@@ -46,16 +46,14 @@ bench: $(READY)
 bench-peers:
 	$(MAKE) VENV=.venv-peers GROUPS='--group dev --group peers' bench
 
-# uv where it is installed, else venv + pip. The constraints hold exact versions; torch and torchvision come as a pair from one index.
+# By uv, which pip brings where it is missing; by pip where uv finds nothing (an index that only pip's own settings name). The constraints
+# hold exact versions; torch and torchvision come as a pair from one index.
+WHAT := --quiet --constraint constraints.txt --editable . $(GROUPS)
 $(READY): pyproject.toml constraints.txt
-	@if command -v uv >/dev/null 2>&1; then \
-	  { test -x $(BIN)/python || uv venv --quiet --python $(PYTHON) $(VENV); } && \
-	  uv pip install --quiet --python $(BIN)/python --constraint constraints.txt --editable . $(GROUPS); \
-	else \
-	  { test -x $(BIN)/python || $(PYTHON) -m venv $(VENV); } && \
-	  $(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1' && \
-	  $(BIN)/python -m pip install --quiet --constraint constraints.txt --editable . $(GROUPS); \
-	fi
+	@test -x $(BIN)/python || uv venv --quiet --python $(PYTHON) $(VENV) 2>/dev/null || $(PYTHON) -m venv $(VENV)
+	@uv=$$(command -v uv) || { uv=$(BIN)/uv; $(BIN)/python -m pip install --quiet --constraint constraints.txt uv || true; }; \
+	$$uv pip install --python $(BIN)/python $(WHAT) || \
+	  { $(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1' && $(BIN)/python -m pip install $(WHAT); }
 	@touch $@
 
 clean:

@@ -1,10 +1,11 @@
-"""Every detector of the list, with one layer's features and with a mapping of layers."""
+"""Every detector of the list, as a layer or a mapping of layers; networks of attacks from one seed."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
 import pytest
+import torch
 
 from contracts.detector_list import MAKERS, Wrap, cases, named_layer, one_layer, ready, shaped, two_layers
 from medaegis.detect import BU, Detector
@@ -32,3 +33,10 @@ def wrap(request: pytest.FixtureRequest, make: Callable[[], Detector]) -> Wrap:
 def fitted(make: Callable[[], Detector], wrap: Wrap) -> Detector:
     z, labels = cases()
     return make().fit(wrap(z), labels)
+
+
+@pytest.fixture
+def same_networks():
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        yield
