@@ -17,7 +17,7 @@ tiny: $(READY)
 test: $(READY)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
-# The pages of the stored results, in docs/results (not in git): nothing is computed again.
+# The pages of the stored results, in docs/results: nothing is computed again.
 pages: $(READY)
 	rm -rf docs/results && mkdir -p docs/results && cp -r results/0.1.0/. docs/results
 	$(BIN)/medaegis report docs/results

@@ -36,6 +36,7 @@ def test_constraints_are_exact() -> None:
 
 
 def test_no_data_is_committed() -> None:
-    big = [path for path in tracked() if path.stat().st_size > 500_000]
+    pages = ROOT / "docs" / "results"  # without pictures and cases; they hold their tables once more, as downloads
+    big = [path for path in tracked() if path.stat().st_size > (1_500_000 if pages in path.parents else 500_000)]
     assert not big, big
     assert not [path for path in tracked() if path.suffix in {".jpg", ".jpeg", ".npz", ".pth", ".safetensors"}]

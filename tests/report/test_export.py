@@ -6,6 +6,8 @@ import base64
 import csv
 import io
 import re
+import shutil
+import subprocess
 from pathlib import Path
 
 import pyarrow.csv as pc
@@ -36,7 +38,7 @@ def grid(name: str = "KD", value: str = "-1.5", columns: int = 1) -> Grid:
 
 def check_latex(text: str) -> None:
     """What a compiler would object to: braces, environments, columns a row, rules beyond the table."""
-    bare = re.sub(r"\\[\\{}&%$#_]", "", re.sub(r"(?m)^%.*$", "", text))
+    bare = re.sub(r"\\[\\{}&%$#_]", "", re.sub(r"(?m)^(%|\\resizebox).*$", "", text.replace("}}}\n", "}\n")))
     assert bare.isascii()
     depth = 0
     for letter in bare:
@@ -106,8 +108,22 @@ def test_every_letter_with_a_meaning_is_escaped() -> None:
     assert markdown_text("a|b\nc*") == r"a\|b c\*"
     one = StudyTable(NASTY, grid(NASTY, columns=9))
     check_latex(latex([one, one], NASTY.replace("\n", ""), [NASTY]))
-    assert r"\resizebox{\textwidth}{!}{%" in latex([one], "wide")
     check_markdown(markdown([one, one], [NASTY]))
+
+
+@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="pdflatex is not installed")
+@pytest.mark.parametrize(("columns", "lines"), [(2, 3), (30, 3), (2, 120)])
+def test_latex_makes_a_table_that_fits_the_page(tmp_path: Path, columns: int, lines: int) -> None:
+    heads = tuple(Column("Undetected", (NASTY,)) for _ in range(columns))
+    cells = tuple(Cell("12.5 → 97.5") for _ in range(columns))
+    one = StudyTable("Ours", Grid("Attacker", heads, tuple(Line(f"attacker {i}", cells) for i in range(lines))))
+    used = r"\documentclass{article}\usepackage{booktabs,graphicx}\begin{document}"
+    (tmp_path / "paper.tex").write_text(f"{used}\n{latex([one], 'mine', ['A note.'])}\n\\end{{document}}\n")
+    command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "paper.tex"]
+    made = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert made.returncode == 0, made.stdout[-2000:]
+    assert "Overfull" not in made.stdout
+    assert "too large" not in made.stdout
 
 
 def test_groups_span_the_table() -> None:

@@ -19,7 +19,6 @@ from medaegis.report._read import TABLE_NUMBERS, TABLE_TEXT, Row, RunFolder
 from medaegis.report._study import StudyTable
 from medaegis.report._tables import Line
 
-WIDE = 8  # columns from which LaTeX is asked to fit the table to the page
 TEX = {
     "\\": r"\textbackslash{}",
     "&": r"\&",
@@ -34,7 +33,7 @@ TEX = {
     "<": r"\textless{}",
     ">": r"\textgreater{}",
     "|": r"\textbar{}",
-    '"': r"\textquotedbl{}",
+    '"': "{''}",
     "[": "{[}",  # a row that begins with [ would be read as the optional argument of the \\ before it
     "]": "{]}",
     "\u00a0": "~",
@@ -149,7 +148,7 @@ def latex(tables: Sequence[StudyTable], name: str, notes: Sequence[str] = ()) ->
 
     Example:
         >>> latex([], "demo").splitlines()[0]
-        '% Tables of the recipe demo. They need the package booktabs, and graphicx where a table is wide.'
+        '% Tables of the recipe demo. They need the packages booktabs and graphicx.'
     """
     from jinja2 import Environment, StrictUndefined
 
@@ -170,7 +169,7 @@ def latex(tables: Sequence[StudyTable], name: str, notes: Sequence[str] = ()) ->
     label = re.sub(r"[^a-z0-9-]+", "-", name.lower()).strip("-")
     shown = [printed(table) for table in tables]
     return environment.from_string(source).render(
-        tables=shown, rules=[_rules(one) for one in shown], name=name, label=label, notes=notes, wide=WIDE
+        tables=shown, rules=[_rules(one) for one in shown], name=name, label=label, notes=notes
     )
 
 
