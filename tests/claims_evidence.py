@@ -85,6 +85,48 @@ def lower(*runs: str, than: dict[str, Any], by: tuple[str, ...], sheet: str = "t
         yield _lazily(run, lambda run=run: compared(run), unit="points")
 
 
+def drops_at_most(bound: float, *runs: str, than: dict[str, Any], sheet: str = "table", **wanted: Any) -> Iterator[Ask]:
+    """Every figure lies at most so many points below the one of `than`; the value shown is the drop."""
+
+    def compared(run: str) -> list[Figure]:
+        (whole,) = chosen(run, sheet, **(wanted | than))
+        lines = chosen(run, sheet, **wanted)
+        return [
+            Figure(drop, drop <= bound, _ends(whole)[1] - _ends(line)[0] <= bound)
+            for line in lines
+            for drop in [whole["value"] - line["value"]]
+        ]
+
+    for run in runs:
+        yield _lazily(run, lambda run=run: compared(run), unit="points")
+
+
+def falls_further(
+    *runs: str, than: dict[str, Any], by: tuple[str, ...], without: dict[str, Any], sheet: str = "table", **wanted: Any
+) -> Iterator[Ask]:
+    """Figures fall further, from those that differ in `without`, than the ones that differ from them in `than` do.
+
+    The value shown is the difference of the two falls; a figure agrees surely where the falls' intervals, as wide as
+    their ends allow, do not meet.
+    """
+
+    def fall(run: str, line: Line, change: dict[str, Any]) -> tuple[float, float, float]:
+        same = {name: line[name] for name in by} | change
+        (after,), (before,) = (chosen(run, sheet, **(wanted | same | more)) for more in ({}, without))
+        (low, high), (lowest, highest) = _ends(before), _ends(after)
+        return before["value"] - after["value"], low - highest, high - lowest
+
+    def compared(run: str) -> list[Figure]:
+        found: list[Figure] = []
+        for line in chosen(run, sheet, **wanted):
+            (ours, least, _), (other, _, most) = fall(run, line, {}), fall(run, line, than)
+            found.append(Figure(ours - other, ours > other, least > most))
+        return found
+
+    for run in runs:
+        yield _lazily(run, lambda run=run: compared(run), unit="points")
+
+
 def _lazily(run: str, figures: Callable[[], list[Figure]], unit: str = "") -> Ask:
     return lambda: Evidence(run, tuple(figures()), unit) if (RESULTS / run).exists() else None
 

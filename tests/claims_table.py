@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
-from claims_evidence import Claim, at_least, at_most, judged, lower
+from claims_aegis import BLOCKS, of_the_defence, raised
+from claims_evidence import Ask, Claim, at_least, at_most, falls_further, judged, lower
 from findings_tables import table
 
 HIDING = ("detectors-fundus", "detectors-chest-xray")
 ALL_ATTACKS = ("hiding-fundus", "hiding-chest-xray")
 RIVALS = ("rivals-fundus", "rivals-chest-xray")
-DEFENCES = ("defence-fundus", "defence-chest-xray")
-BOTH_CUSHIONS = ("cushion-detectors-fundus", "cushion-detectors-chest-xray")
 SEMI = ("semi-white-box-fundus", "semi-white-box-chest-xray")
-BLOCKS = 8
-"""Residual blocks of the ResNet-18 of the stress tests."""
 
 
 def _hidden(detector: str, **more: Any) -> dict[str, Any]:
@@ -25,24 +23,6 @@ def _falls(detector: str, bound: float, source: str = "HFC-21 Table 2, HFC-23 Ta
     says = f"BIM and PGD with HFC take {detector} to an AUC of at most {bound:g} at 1/256"
     evidence = tuple(at_most(bound, *HIDING, attack=("BIM", "PGD"), **_hidden(detector)))
     return Claim(source, says, evidence, HIDING)
-
-
-def _up(layer: int, way: str = "up") -> str:
-    return f"{way} network.layer{layer // 2 + 1}.{layer % 2}.relu#2"
-
-
-def _aegis(*attacks: str, defence: str = "Medical Aegis (jpeg:80), paper") -> dict[str, Any]:
-    return {
-        "attack": attacks,
-        "eps": ("16/256", "8/256" if "PGD-L2" in attacks else ""),
-        "metric": "AUC",
-        "detector": defence,
-    }
-
-
-CONVENTIONAL = ("FGSM", "BIM", "PGD", "MIM", "DIM", "TIM", "CW-Linf", "PGD-L2", "TF")
-ADAPTIVE = ("Fea", "HFC", "WB", "WB_d")
-SHIELD = "Shield, paper"
 
 
 def _claims() -> list[Claim]:
@@ -200,7 +180,7 @@ def _claims() -> list[Claim]:
             words="a drawing decides nothing; every report of a hiding recipe has it, and KD and MAHA measure the same",
         ),
         *_further(),
-        *_defended(),
+        *of_the_defence(),
     ]
 
 
@@ -216,16 +196,16 @@ def _movement() -> list[Claim]:
                 Claim(
                     "HFC-21 Table 1, HFC-23 Fig. 4",
                     f"{dataset} features are {sign} further than those of CIFAR-10 (last block, relative)",
-                    tuple(lower(*runs, than=other, by=("attack",), attack=_up(BLOCKS - 1, way), **wanted, **last)),
+                    tuple(lower(*runs, than=other, by=("attack",), attack=raised(BLOCKS - 1, way), **wanted, **last)),
                     runs,
                 )
             )
-    deeper = {"attack": tuple(_up(block) for block in range(BLOCKS - 1)), "dataset": ("Fundoscopy", "Chest X-ray")}
+    deeper = {"attack": tuple(raised(block) for block in range(BLOCKS - 1)), "dataset": ("Fundoscopy", "Chest X-ray")}
     claims.append(
         Claim(
             "HFC-21 Table 1, Aegis Table 1",
             "The last block is raised further than any before it",
-            tuple(lower(*runs, than={"attack": _up(BLOCKS - 1)}, by=("dataset",), **deeper, **last)),
+            tuple(lower(*runs, than={"attack": raised(BLOCKS - 1)}, by=("dataset",), **deeper, **last)),
             runs,
         )
     )
@@ -311,82 +291,91 @@ def _further() -> list[Claim]:
             ("stronger-hiding",),
             words="selective projection mends it: [beyond the papers](findings.md#beyond-the-papers)",
         ),
-        *(Claim(*later) for later in LATER),
+        *_elsewhere(),
     ]
 
 
-LATER = (
-    (
-        "HFC-21 Table 4, HFC-23 Table IV",
-        "Semi-white-box: hidden examples made on a substitute fool at least 68 % and pass the victim's MAHA on fundus",
-        (),
-        SEMI,
-    ),
-    (
-        "HFC-23 Table V",
-        "At 8/256 and 16/256 detectors on CIFAR-10 fall less under HFC than those of X-rays at 1/256",
-        (),
-        ("natural-images",),
-    ),
-    ("HFC-23 V-F", "CIFAR-10 needs 8/256 for an Adv. Acc of 95, X-rays 0.5/256", (), ("natural-images",)),
-    ("HFC-23 Table I", "The same on volumes with four classes (Brain)", (), ("brain",)),
-    (
-        "HFC-23 Fig. 9",
-        "Networks of volumes are fooled by smaller budgets than those of images, and less so once down-sampled",
-        (),
-        ("vulnerability-3d",),
-    ),
-)
-
-
-def _defended() -> list[Claim]:
+def _elsewhere() -> list[Claim]:
+    """Substitutes, natural images, volumes."""
+    semi = {"model": "resnet18 attacked from another resnet18", "hfc": "with", "eps": "4/256"}
+    xray = {"dataset": "Chest X-ray", "eps": "1/256", "hfc": "with", "metric": "AUC"}
+    fooled = {"hfc": "without", "metric": "Adv. Acc"}
+    budgets = ("8/256", "16/256")
     return [
         Claim(
-            "Aegis Table 1",
-            "JPEG lessens how far features are raised, stronger compression more",
-            (),
-            ("stress-test-cushion",),
-        ),
-        Claim("Aegis Table 2", "Behind JPEG-80 every detector's AUC against HFC rises", (), BOTH_CUSHIONS),
-        Claim(
-            "Aegis Table 3",
-            "The Shield alone finds conventional attacks at 16/256 with at least 89",
-            tuple(at_least(89, *DEFENCES, **_aegis(*CONVENTIONAL, defence=SHIELD))),
-            DEFENCES,
+            "HFC-21 Table 4, HFC-23 Table IV",
+            "Semi-white-box: BIM with HFC, made on a substitute, fools at least 68 % at 4/256",
+            tuple(at_least(68, *SEMI, metric="Adv. Acc", **semi)),
+            SEMI,
         ),
         Claim(
-            "Aegis Table 4",
-            "The Shield alone finds WB and WB_d with at least 90",
-            tuple(at_least(90, *DEFENCES, **_aegis("WB", "WB_d", defence=SHIELD))),
-            DEFENCES,
+            "HFC-21 Table 4, HFC-23 Table IV",
+            "On fundus images it then passes the victim's MAHA (at most 10)",
+            tuple(at_most(10, SEMI[0], metric="AUC", detector="MAHA", **semi)),
+            SEMI[:1],
         ),
         Claim(
-            "Aegis Table 3",
-            "Medical Aegis finds conventional attacks at 16/256 with at least 99",
-            tuple(at_least(99, *DEFENCES, **_aegis(*CONVENTIONAL))),
-            DEFENCES,
+            "HFC-23 V-F, Table V",
+            "Detectors of X-rays at 1/256 fall further under HFC than those of CIFAR-10 at 8/256 and 16/256",
+            tuple(
+                ask
+                for eps in budgets
+                for ask in falls_further(
+                    "natural-images",
+                    than={"dataset": "CIFAR-10", "eps": eps},
+                    by=("detector",),
+                    without={"hfc": "without"},
+                    detector=("KD", "MAHA", "LID", "SVM", "DNN"),
+                    **xray,
+                )
+            ),
+            ("natural-images",),
         ),
         Claim(
-            "Aegis Table 4",
-            "Medical Aegis finds Fea, HFC, WB and WB_d with at least 98",
-            tuple(at_least(98, *DEFENCES, **_aegis(*ADAPTIVE))),
-            DEFENCES,
+            "HFC-23 V-F",
+            "BIM fools at least 95 % of CIFAR-10 at 8/256 and of X-rays at 1/256",
+            (
+                *at_least(95, "natural-images", dataset="CIFAR-10", eps="8/256", **fooled),
+                *at_least(95, "natural-images", dataset="Chest X-ray", eps="1/256", **fooled),
+            ),
+            ("natural-images",),
         ),
         Claim(
-            "Aegis 4.3",
-            "Nearly no attack defeats it, although the attacker knows all of it: at least 98 in the worst case",
-            tuple(at_least(98, *DEFENCES, **_aegis("Worst case"))),
-            DEFENCES,
+            "HFC-23 Table I",
+            "On volumes with four classes (Brain) HFC takes MAHA to 0.1 at most, KD and LID to 62, SVM to 76, BU to 46",
+            tuple(
+                ask
+                for detector, bound in {"MAHA": 0.1, "KD": 62, "LID": 62, "SVM": 76, "BU": 46}.items()
+                for ask in at_most(bound, "brain", **_hidden(detector))
+            ),
+            ("brain",),
         ),
         Claim(
-            "Aegis Table 5",
-            "Shallow taps do most of it; a Shield on the deepest alone is defeated by WB",
-            (),
-            ("defence-layers",),
+            "HFC-23 Fig. 9",
+            "Networks of volumes are fooled more often than those of images at the same tiny budget (to 0.2/256)",
+            tuple(_fooled_less("middle slices")),
+            ("vulnerability-3d",),
         ),
-        Claim("Aegis Table 5", "With any of the Cushions WB stays at 99 or more", (), ("defence-cushions",)),
-        Claim("Aegis 4.4", "Cushions cost the classifier little: at most 3 points of AUC", (), ("defence-cushions",)),
+        Claim(
+            "HFC-23 Fig. 9",
+            "They are fooled less often once volumes are halved",
+            tuple(_fooled_less("3-D halved")),
+            ("vulnerability-3d",),
+        ),
     ]
+
+
+def _fooled_less(kind: str) -> Iterator[Ask]:
+    """Less often than whole volumes."""
+    whole = {"dataset": "Brain CT (phantoms), 3-D", "attack": "BIM, 3-D", "model": ("small-resnet-3d", "resnet18-3d")}
+    return lower(
+        "vulnerability-3d",
+        than=whole,
+        by=("eps",),
+        dataset=f"Brain CT (phantoms), {kind}",
+        eps=tuple(f"{n}/256" for n in ("0.01", "0.02", "0.05", "0.1", "0.15", "0.2")),
+        metric="Adv. Acc",
+    )
 
 
 CLAIMS = _claims()
