@@ -119,6 +119,22 @@ def six_detectors(recipe: str) -> list[str]:
     return [*pairs(recipe, "AUC"), "", *pairs(recipe, "TPR@90"), "", *pairs(recipe, "undetected")]
 
 
+def by_data(recipe: str) -> list[str]:
+    """Success and every detector's AUC by data set and network, without -> with HFC."""
+    lines = lines_of(recipe)
+    figures = list(dict.fromkeys((line["detector"], line["metric"]) for line in lines if line["attack"]))
+    shown = [f for f in figures if f == ("", "Adv. Acc") or f[1] == "AUC"]
+
+    def row(dataset: str, model: str, attack: str, eps: str) -> list[str]:
+        own = {"dataset": dataset, "model": model, "attack": attack, "eps": eps}
+        pairs = [[only(lines, hfc=hfc, detector=d, metric=m, **own) for hfc in ("without", "with")] for d, m in shown]
+        cells = (" -> ".join(figure(line) + published(line) for line in pair) for pair in pairs)
+        return [dataset, model, f"{attack} {eps}", *cells]
+
+    rows = [row(*place) for place in distinct(lines, "dataset", "model", "attack", "eps")]
+    return table(["data", "network", "attack", *(d or m for d, m in shown)], rows)
+
+
 def crossed(recipe: str) -> list[str]:
     """AUC of detectors by the attack that they learned from, at 1/256."""
     lines = [line for line in lines_of(recipe, "matrix") if (line["metric"], line["eps"]) == ("AUC", "1/256")]
@@ -272,6 +288,7 @@ TABLES: dict[str, Callable[[str], list[str]]] = {
     "seeds-fundus": seed_by_seed,
     "reference-fundus": both_numbers,
     "reference-chest-xray": both_numbers,
+    "hfc23-table4": by_data,
     "defence-fundus-first": defended,
     "defence-chest-xray-trainings": worst_curve,
 }
