@@ -135,6 +135,17 @@ def by_data(recipe: str) -> list[str]:
     return table(["data", "network", "attack", *(d or m for d, m in shown)], rows)
 
 
+def by_budget(recipe: str) -> list[str]:
+    """What is fooled, by kind of image and budget."""
+    lines = [line for line in lines_of(recipe) if line["metric"] == "Adv. Acc"]
+    budgets = [eps for (eps,) in distinct(lines, "eps")]
+    rows = [
+        [attack, *(figure(only(lines, attack=attack, eps=eps), interval=True) for eps in budgets)]
+        for (attack,) in distinct(lines, "attack")
+    ]
+    return table(["fooled", *budgets], rows)
+
+
 def crossed(recipe: str) -> list[str]:
     """AUC of detectors by the attack that they learned from, at 1/256."""
     lines = [line for line in lines_of(recipe, "matrix") if (line["metric"], line["eps"]) == ("AUC", "1/256")]
@@ -289,6 +300,7 @@ TABLES: dict[str, Callable[[str], list[str]]] = {
     "reference-fundus": both_numbers,
     "reference-chest-xray": both_numbers,
     "hfc23-table4": by_data,
+    "hfc23-fig9": by_budget,
     "defence-fundus-first": defended,
     "defence-chest-xray-trainings": worst_curve,
 }
