@@ -27,6 +27,8 @@ Combination = Literal["", "logistic", "mean"]
 COMBINATIONS: dict[str, Combination] = {"": "", "logistic": "logistic", "mean": "mean"}
 
 LAYERS = ("", "relu", PENULTIMATE)
+FEW = 10
+MORE = "Take a larger budget (--set eps=4/256) or more steps."
 
 
 def parts_of(text: str) -> tuple[str, str, str]:
@@ -130,7 +132,12 @@ class Learned(Stage):
         info: dict[str, Any] = {}
         for choice in self.detectors:
             detector = choice.build().prepare(model)
-            detector.fit(detector.pick(layers), labels, examples=_picked(detector, parts))
+            try:
+                detector.fit(detector.pick(layers), labels, examples=_picked(detector, parts))
+            except InputError as error:
+                fooled = len(parts.positive_groups or ())
+                told = f"{choice.label} cannot learn from {self.attacked.title}, which fools {fooled} cases: {error}"
+                raise InputError(f"{told} {MORE}" if fooled < FEW else told) from error
             state, info[choice.label] = detector.state()
             tensors |= {f"{choice.label}/{name}": tensor for name, tensor in state.items()}
         return Result(tensors, info)
@@ -146,7 +153,7 @@ class Learned(Stage):
         if not bool(fooled.any()):
             raise InputError(
                 f"{self.attacked.title} fools none of the {len(index)} cases that detectors learn from: they have "
-                "nothing to learn. Take a larger budget (--set eps=4/256) or more steps."
+                f"nothing to learn. {MORE}"
             )
         patients = [data.groups[i] for i in index]
         low = features_of(model, torch.cat([clean, noisy]), context)
