@@ -7,6 +7,8 @@ from typing import Any
 from claims_evidence import Claim, at_least, at_most, drops_at_most, lower
 
 DEFENCES = ("defence-fundus", "defence-chest-xray")
+AEGIS = ("defence-fundus", "defence-chest-xray-aegis")
+"""Where Medical Aegis was tried; on X-rays without the Shield alone yet."""
 BOTH_CUSHIONS = ("cushion-detectors-fundus", "cushion-detectors-chest-xray")
 BLOCKS = 8
 """Residual blocks of the ResNet-18 of the stress tests."""
@@ -89,19 +91,19 @@ def of_the_defence() -> list[Claim]:
         Claim(
             "Aegis Table 3",
             "Medical Aegis finds conventional attacks at 16/256 with at least 99",
-            tuple(at_least(99, *DEFENCES, **_aegis(*CONVENTIONAL))),
+            tuple(at_least(99, *AEGIS, **_aegis(*CONVENTIONAL))),
             DEFENCES,
         ),
         Claim(
             "Aegis Table 4",
             "Medical Aegis finds Fea, HFC, WB and WB_d with at least 98",
-            tuple(at_least(98, *DEFENCES, **_aegis(*ADAPTIVE))),
+            tuple(at_least(98, *AEGIS, **_aegis(*ADAPTIVE))),
             DEFENCES,
         ),
         Claim(
             "Aegis 4.3",
             "Nearly no attack defeats it, although the attacker knows all of it: at least 98 in the worst case",
-            tuple(at_least(98, *DEFENCES, **_aegis("Worst case"))),
+            tuple(at_least(98, *AEGIS, **_aegis("Worst case"))),
             DEFENCES,
         ),
         Claim(

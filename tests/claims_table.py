@@ -346,9 +346,10 @@ def _elsewhere() -> list[Claim]:
             tuple(
                 ask
                 for detector, bound in {"MAHA": 0.1, "KD": 62, "LID": 62, "SVM": 76, "BU": 46}.items()
-                for ask in at_most(bound, "brain", **_hidden(detector))
+                for ask in at_most(bound, "brain", **_hidden(detector, eps="8/256"))
             ),
             ("brain",),
+            words="at 8/256 here, 1/256 there",
         ),
         Claim(
             "HFC-23 Fig. 9",

@@ -303,6 +303,7 @@ TABLES: dict[str, Callable[[str], list[str]]] = {
     "hfc23-fig9": by_budget,
     "defence-fundus-first": defended,
     "defence-chest-xray-trainings": worst_curve,
+    "defence-chest-xray-aegis": worst_curve,
 }
 CROSSED = ("detectors-fundus", "detectors-chest-xray")
 """Of these there is a matrix, and a table by layer."""
@@ -310,6 +311,7 @@ DRAWN = [
     *TABLES.items(),
     *((name, draw) for name in CROSSED for draw in (crossed, by_layer)),
     ("defence-chest-xray-trainings", at_full),
+    ("defence-chest-xray-aegis", at_full),
 ]
 RECIPES = {
     "components-fundus": "components",
@@ -319,6 +321,7 @@ RECIPES = {
     "reference-chest-xray": "detectors-chest-xray",
     "defence-fundus-first": "defence-fundus",
     "defence-chest-xray-trainings": "defence-chest-xray",
+    "defence-chest-xray-aegis": "defence-chest-xray",
 }
 """Of stored results that are not called as their recipe is."""
 
