@@ -28,7 +28,9 @@ def shelf(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_fake_run(folder / "first", budgets=(1,), paper="HFC-21 Table 1, HFC-23 Fig. 4")
     write_fake_run(folder / "own", budgets=(1,), paper=None, checks=[])
     write_fake_defence(folder / "trial")
-    render_report(write_fake_run(folder / "journal" / "part & one", budgets=(1,)))
+    write_fake_run(folder / "journal" / "part & one", budgets=(1,))  # its page is missing
+    damaged = write_fake_run(folder / "journal" / "part 2", budgets=(1,))
+    (damaged / "table.csv").write_text("not a table", encoding="utf-8")
     (folder / "stages").mkdir()
     render_index(folder)
     return folder

@@ -152,10 +152,17 @@ def _listed(path: Path) -> Listed:
 
 
 def _parts(path: Path) -> list[Path]:
-    """The runs inside a run, which joins them, as far as their reports are there."""
-    return sorted(
-        part for part in path.iterdir() if part.is_dir() and is_run(part) and (part / "report.html").is_file()
-    )
+    """The runs inside a run, which joins them; draws reports that are missing, and leaves out what cannot be drawn."""
+    return [part for part in sorted(path.iterdir()) if part.is_dir() and is_run(part) and _drawn(part)]
+
+
+def _drawn(run: Path) -> bool:
+    if not (run / "report.html").is_file():
+        try:
+            render_report(run)
+        except DataError:
+            return False
+    return True
 
 
 def shelves(runs: Sequence[Listed]) -> tuple[Shelf, ...]:
