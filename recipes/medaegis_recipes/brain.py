@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from medaegis.experiment import HidingSettings, Recipe, hiding_plan
 from medaegis.experiment._hiding import HidingPlan
-from medaegis_recipes._published import Published, published
-from medaegis_recipes._volumes import PHANTOM, STANDS_IN, own_or_phantom
+from medaegis_recipes._published import published
+from medaegis_recipes._volumes import BUDGET, PHANTOM, STANDS_IN, at_budget, own_or_phantom
 from medaegis_recipes.detectors import PROTOCOL, SIX
 
-BUDGET = "1/256"
 NETWORK = (
     "A small residual network with 3-D kernels on 24 x 48 x 48 voxels, where the paper has ResNet-18 and crops of 30 x "
     "128 x 128 of 30 x 270 x 270: --set model=resnet18-3d --set depth=30 --set size=270 --set crop=128."
@@ -36,20 +35,9 @@ def _brain(settings: HidingSettings) -> HidingPlan:
     settings = own_or_phantom(settings)
     drawn = settings.data is None
     title, stands_in = ("Brain CT (phantoms)", (STANDS_IN,)) if drawn else ("Brain CT", ())
-    figures, budget = _at_budget(published("hiding", "brain"), settings.eps)
+    figures, budget = at_budget(published("hiding", "brain"), settings.eps)
     differs = (*stands_in, NETWORK, STEPS, *budget, *PROTOCOL)
     return hiding_plan(settings, dataset=title, published=figures, differs=differs)
-
-
-def _at_budget(figures: Published, eps: tuple[str, ...]) -> tuple[Published, tuple[str, ...]]:
-    """The paper's figures beside those of the only budget, and what to say where it is not the paper's."""
-    if len(eps) != 1 or eps[0] == BUDGET:
-        return figures, ()
-    moved = {(attack, eps[0], *rest): value for (attack, _, *rest), value in figures.items()}
-    return moved, (
-        f"Budget {eps[0]}, where the paper has {BUDGET}, of which the published figures beside ours are: at {BUDGET} "
-        "small networks are hardly fooled (hfc23-fig9), and detectors that learn from an attack would have too little.",
-    )
 
 
 def _adrenal(settings: HidingSettings) -> HidingPlan:

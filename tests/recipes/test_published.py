@@ -9,6 +9,7 @@ from importlib import resources
 import pytest
 
 from medaegis_recipes._published import published
+from medaegis_recipes._volumes import at_budget
 
 AEGIS = {  # lines of each of Medical Aegis's tables
     ("cushion-stress", "Aegis Table 1", "fundus"): 61,  # 6 ways x 5 layers x 2, and the one clean mean that is legible
@@ -139,3 +140,12 @@ def test_the_ablations_are_of_vgg16_on_fundus() -> None:
     none = published("defence-cushions", "fundus")
     for attack in ("PGD", "WB"):
         assert none[attack, "16/256", "none", "Shield", "AUC"] == whole[attack, "16/256", "", "Shield", "AUC"]
+
+
+def test_the_brains_figures_stand_beside_another_budget_only_with_a_word_on_it() -> None:
+    figures = published("hiding", "brain")
+    assert at_budget(figures, ("1/256",)) == at_budget(figures, ("1/256", "8/256")) == (figures, ())
+    moved, (told,) = at_budget(figures, ("8/256",))
+    assert moved["MIM", "8/256", "with", "KD", "AUC"] == figures["MIM", "1/256", "with", "KD", "AUC"]
+    assert len(moved) == len(figures)
+    assert "Budget 8/256, where the paper has 1/256" in told
