@@ -46,15 +46,17 @@ def distinct(lines: list[Line], *names: str) -> list[tuple[str, ...]]:
     return list(dict.fromkeys(tuple(line[name] for name in names) for line in lines if line["attack"]))
 
 
+def beside(lines: list[Line], **place: str) -> str:
+    """A figure without -> with HFC, the papers' in brackets."""
+    pair = [only(lines, hfc=hfc, **place) for hfc in ("without", "with")]
+    return " -> ".join(figure(line) + published(line) for line in pair)
+
+
 def without_and_with(recipe: str) -> list[str]:
     lines = lines_of(recipe)
 
     def cell(attack: str, eps: str, detector: str, metric: str) -> str:
-        pair = [
-            only(lines, attack=attack, eps=eps, detector=detector, metric=metric, hfc=hfc)
-            for hfc in ("without", "with")
-        ]
-        return " -> ".join(figure(line) + published(line) for line in pair)
+        return beside(lines, attack=attack, eps=eps, detector=detector, metric=metric)
 
     rows = [[f"{a} {e}", *(cell(a, e, *f) for f in FIGURES)] for a, e in distinct(lines, "attack", "eps")]
     return table(["attack", *(f"{d} {m}".strip() for d, m in FIGURES)], rows)
@@ -107,9 +109,7 @@ def pairs(recipe: str, metric: str) -> list[str]:
     lines = lines_of(recipe)
 
     def cell(attack: str, eps: str, detector: str) -> str:
-        place = {"attack": attack, "eps": eps, "detector": detector, "metric": metric}
-        pair = [only(lines, hfc=hfc, **place) for hfc in ("without", "with")]
-        return " -> ".join(figure(line) + published(line) for line in pair)
+        return beside(lines, attack=attack, eps=eps, detector=detector, metric=metric)
 
     rows = [[f"{a} {e}", *(cell(a, e, d) for d in SIX)] for a, e in distinct(lines, "attack", "eps")]
     return table([metric, *SIX], rows)
@@ -127,9 +127,7 @@ def by_data(recipe: str) -> list[str]:
 
     def row(dataset: str, model: str, attack: str, eps: str) -> list[str]:
         own = {"dataset": dataset, "model": model, "attack": attack, "eps": eps}
-        pairs = [[only(lines, hfc=hfc, detector=d, metric=m, **own) for hfc in ("without", "with")] for d, m in shown]
-        cells = (" -> ".join(figure(line) + published(line) for line in pair) for pair in pairs)
-        return [dataset, model, f"{attack} {eps}", *cells]
+        return [dataset, model, f"{attack} {eps}", *(beside(lines, detector=d, metric=m, **own) for d, m in shown)]
 
     rows = [row(*place) for place in distinct(lines, "dataset", "model", "attack", "eps")]
     return table(["data", "network", "attack", *(d or m for d, m in shown)], rows)

@@ -27,7 +27,7 @@ Combination = Literal["", "logistic", "mean"]
 COMBINATIONS: dict[str, Combination] = {"": "", "logistic": "logistic", "mean": "mean"}
 
 LAYERS = ("", "relu", PENULTIMATE)
-FEW = 10
+FEW = 10  # fooled cases, below which a larger budget is the likely remedy
 MORE = "Take a larger budget (--set eps=4/256) or more steps."
 
 
