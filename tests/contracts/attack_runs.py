@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import pytest
 import torch
 from torch import nn
 
-from contracts.attack_list import ATTACKS, L2_BALL, SETTING_IDS, SETTINGS, World
+from contracts.attack_list import ATTACKS, L2_BALL, SETTING_IDS, SETTINGS, World, world
 from medaegis.attack import AttackResult, l2_size, run_attack
 
 all_attacks = pytest.mark.parametrize("name", list(ATTACKS))
@@ -20,6 +22,12 @@ def attacked(name: str, w: World, eps: float = 0.03, *, net: nn.Module | None = 
     options = {"target": w.target, "generator": torch.Generator().manual_seed(1)} | options
     x, y = options.pop("x", w.x), options.pop("y", w.y)
     return run_attack(ATTACKS[name](eps, w), net or w.net, x, y, **options)
+
+
+@lru_cache(maxsize=None)
+def plain(name: str, setting: tuple[str, int, bool]) -> AttackResult:
+    """What the laws compare with: the attack as it is, run once."""
+    return attacked(name, world(*setting))
 
 
 def sizes(name: str, made: torch.Tensor, x: torch.Tensor) -> torch.Tensor:

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from contracts.attack_list import ATTACKS, RANDOM, TRANSFER, world
-from contracts.attack_runs import Boom, all_attacks, all_settings, assert_same_cases, attacked, some_settings
+from contracts.attack_runs import Boom, all_attacks, all_settings, assert_same_cases, attacked, plain, some_settings
 from medaegis.attack import AttackResult
 
 pytestmark = pytest.mark.usefixtures("same_networks")
@@ -30,20 +30,20 @@ class Shifted(nn.Module):
 @all_settings
 def test_a_constant_on_all_logits_changes_nothing(name, setting) -> None:
     w = world(*setting)
-    made = [attacked(name, w.within("net."), net=Shifted(w.net, constant)) for constant in (-50, 0, 50)]
-    for other in made[::2]:
-        assert torch.equal(other.fooled, made[1].fooled)
-        torch.testing.assert_close(other.x, made[1].x, rtol=0, atol=1e-12)
-        torch.testing.assert_close(other.objective, made[1].objective, rtol=0, atol=1e-10)
+    without = plain(name, setting)
+    for constant in (-50, 50):
+        other = attacked(name, w.within("net."), net=Shifted(w.net, constant))
+        assert torch.equal(other.fooled, without.fooled)
+        torch.testing.assert_close(other.x, without.x, rtol=0, atol=1e-12)
+        torch.testing.assert_close(other.objective, without.objective, rtol=0, atol=1e-10)
 
 
 @all_attacks
 @some_settings
 def test_batch_size_changes_nothing(name, setting) -> None:
     w = world(*setting)
-    whole = attacked(name, w)
     for size in (1, 3):
-        assert_same_cases(attacked(name, w, batch_size=size), whole)
+        assert_same_cases(attacked(name, w, batch_size=size), plain(name, setting))
 
 
 @all_attacks
@@ -58,7 +58,7 @@ def test_neighbours_change_nothing(name, setting) -> None:
     odd = slice(1, None, 2)
     made = attacked(name, w, x=others, y=labels, target=target)
     assert_same_cases(
-        AttackResult(*(v[odd] if isinstance(v, torch.Tensor) else v for v in made)), attacked(name, w), odd
+        AttackResult(*(v[odd] if isinstance(v, torch.Tensor) else v for v in made)), plain(name, setting), odd
     )
 
 
@@ -67,7 +67,7 @@ def test_neighbours_change_nothing(name, setting) -> None:
 def test_fewer_cases_change_nothing(name, setting) -> None:
     w = world(*setting)
     first = None if w.target is None else w.target[:4]
-    assert_same_cases(attacked(name, w, x=w.x[:4], y=w.y[:4], target=first), attacked(name, w), slice(4))
+    assert_same_cases(attacked(name, w, x=w.x[:4], y=w.y[:4], target=first), plain(name, setting), slice(4))
 
 
 @pytest.mark.parametrize("name", [name for name in ATTACKS if name not in RANDOM])
@@ -75,7 +75,7 @@ def test_fewer_cases_change_nothing(name, setting) -> None:
 def test_order_changes_nothing(name, setting) -> None:
     w, order = world(*setting), torch.tensor([3, 0, 6, 1, 5, 2, 4])
     target = None if w.target is None else w.target[order]
-    assert_same_cases(attacked(name, w, x=w.x[order], y=w.y[order], target=target), attacked(name, w), order)
+    assert_same_cases(attacked(name, w, x=w.x[order], y=w.y[order], target=target), plain(name, setting), order)
 
 
 # --- randomness

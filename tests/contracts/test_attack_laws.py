@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from contracts.attack_list import ATTACKS, EXACT, EXACT_L2, FAINT, GRADIENT, MINIMAL, SHAPES, STEPS, world
-from contracts.attack_runs import all_attacks, all_settings, assert_same_cases, attacked, sizes, some_settings
+from contracts.attack_runs import all_attacks, all_settings, assert_same_cases, attacked, plain, sizes, some_settings
 from medaegis.attack import bim, run_attack
 from medaegis.density import fit_bank
 from medaegis.models import Taps, frozen
@@ -85,8 +85,7 @@ def test_known_optimum_in_a_ball_on_a_linear_network(name, shape, targeted) -> N
 @pytest.mark.parametrize("name", [name for name in ATTACKS if name not in MINIMAL])  # these leave a fooled case alone
 @some_settings
 def test_pixels_at_the_ends_of_the_range_can_move(name, setting) -> None:
-    w = world(*setting)
-    made = attacked(name, w).x
+    w, made = world(*setting), plain(name, setting).x
     moved = [(made[w.x == 0] > 0).any(), (made[w.x == 1] < 1).any()]
     assert any(moved) if "low" in name else all(moved)  # one value of a coarse grid moves both
 

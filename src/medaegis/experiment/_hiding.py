@@ -280,12 +280,21 @@ def budget_facts(settings: HidingSettings) -> dict[str, Any]:
     Example:
         >>> budget_facts(HidingSettings(eps="2/256"))
         {'2/256': '40 steps of 0.1/256'}
+        >>> budget_facts(HidingSettings(eps="2/256", attack="mim"))
+        {'2/256': '40 steps of 0.1/256'}
     """
     facts: dict[str, Any] = {}
     for choice in attack_choices(settings):
         attack = choice.build()
         first = "at first " if choice.preset == "apgd" else ""
-        words = f"{attack.steps} steps of {first}{getattr(attack.step, 'size', 0) * 256:g}/256"
+        words = f"{attack.steps} steps of {first}{_size(attack.step) * 256:g}/256"
         words += f", kappa {choice.kappa}" if choice.kappa is not None else ""
         facts[choice.eps if len(settings.attack) == 1 else f"{choice.shown} {choice.eps}"] = words
     return facts
+
+
+def _size(step: Any) -> float:
+    """The step size in pixel units of a rule that may hold another one, as momentum does; 0 of one that has none."""
+    while hasattr(step, "inner"):
+        step = step.inner
+    return getattr(step, "size", 0.0)

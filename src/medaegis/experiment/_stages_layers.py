@@ -13,7 +13,7 @@ from medaegis._types import Tapped
 from medaegis.attack import gradient_sizes
 from medaegis.data import spread
 from medaegis.density import MixtureBank
-from medaegis.detect import make_detector
+from medaegis.detect import detector_class
 from medaegis.experiment._context import Context
 from medaegis.experiment._stage import Result, Stage
 from medaegis.experiment._stages_attack import Attacked
@@ -66,25 +66,29 @@ class ByLayer(Stage):
 
     def _aucs(self, passes: dict[str, Tapped], groups: list[str], context: Context) -> list[dict[str, Any]]:
         layers, labels = self.features.features(context)
-        scores = {variant: self._scores(layers, labels, tapped) for variant, tapped in passes.items()}
         found: list[dict[str, Any]] = []
-        for detector, layer in scores["clean"]:
+        for (detector, layer), scores in self._scores(layers, labels, passes).items():
             for variant in ("without", "with"):
-                pair = (scores[name][detector, layer].numpy() for name in ("clean", variant))
+                pair = (scores[name].numpy() for name in ("clean", variant))
                 area = auc(*pair, groups=groups * 2)
                 ends = {"value": 100 * area.value, "low": 100 * area.low, "high": 100 * area.high}
                 found.append(_line(AUC.format(detector), layer, variant, **ends))
         return found
 
-    def _scores(self, layers: dict[str, Tensor], labels: Tensor, tapped: Tapped) -> dict[tuple[str, str], Tensor]:
-        """Scores (n,) of detectors fitted on each layer alone, by detector and layer."""
-        predicted, found = tapped.logits.argmax(dim=1), dict[tuple[str, str], Tensor]()
+    def _scores(
+        self, layers: dict[str, Tensor], labels: Tensor, passes: dict[str, Tapped]
+    ) -> dict[tuple[str, str], dict[str, Tensor]]:
+        """Scores (n,) of each pass by detectors fitted on each layer alone, by detector and layer."""
+        found: dict[tuple[str, str], dict[str, Tensor]] = {}
         alone = {layer: z for layer, z in layers.items() if layer != PENULTIMATE}
         require(bool(alone), "layers", "ByLayer", "at least one activation", list(layers))
-        for kind in self.detectors:
+        for kind, made in ((kind, detector_class(kind)) for kind in self.detectors):
             for layer, z in alone.items():
-                fitted = make_detector(kind, layers=[layer]).fit({layer: z}, labels)
-                found[kind, layer] = fitted.score({layer: tapped.features[layer]}, predicted).double()
+                fitted = made(layers=[layer]).fit({layer: z}, labels)  # pyright: ignore[reportCallIssue]  # those of ALONE take layers
+                found[kind, layer] = {
+                    name: fitted.score({layer: tapped.features[layer]}, tapped.logits.argmax(dim=1)).double()
+                    for name, tapped in passes.items()
+                }
         return found
 
     def _shares(

@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Callable, Mapping
 from datetime import datetime
+from functools import cache
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,8 +25,9 @@ MONTHS = (
 )  # fmt: skip
 
 
+@cache
 def pages() -> Environment:
-    """The templates of HTML pages: every text is escaped, an unknown name is an error."""
+    """One for all pages, so that each template is compiled once: the templates of HTML pages: every text is escaped, an unknown name is an error."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     environment = Environment(
