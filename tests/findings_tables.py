@@ -299,6 +299,7 @@ TABLES: dict[str, Callable[[str], list[str]]] = {
     "reference-chest-xray": both_numbers,
     "hfc23-table4": by_data,
     "hfc23-fig9": by_budget,
+    "brain": six_detectors,
     "defence-fundus-first": defended,
     "defence-chest-xray-trainings": worst_curve,
     "defence-chest-xray-aegis": worst_curve,

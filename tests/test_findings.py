@@ -25,4 +25,5 @@ def test_the_page_names_the_command(name: str) -> None:
     changes = [word for word in command.split() if "=" in word]
     assert command.split()[:2] == ["medaegis", "run"]
     sets = "".join(f" --set {change}" for change in changes)
-    assert f"`medaegis run {RECIPES.get(name, name)} --data DIR{sets}`" in PAGE
+    data = " --data DIR" if "--data" in command.split() else ""
+    assert f"`medaegis run {RECIPES.get(name, name)}{data}{sets}`" in PAGE

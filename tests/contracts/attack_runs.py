@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import cache
 
 import pytest
 import torch
@@ -24,7 +24,7 @@ def attacked(name: str, w: World, eps: float = 0.03, *, net: nn.Module | None = 
     return run_attack(ATTACKS[name](eps, w), net or w.net, x, y, **options)
 
 
-@lru_cache(maxsize=None)
+@cache
 def plain(name: str, setting: tuple[str, int, bool]) -> AttackResult:
     """What the laws compare with: the attack as it is, run once."""
     return attacked(name, world(*setting))

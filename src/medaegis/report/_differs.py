@@ -34,6 +34,7 @@ COMPONENTS = {
     ("HFC-21", "Fundoscopy"): 64, ("HFC-23", "Fundoscopy"): 64,
     ("HFC-21", "Chest X-ray"): 1, ("HFC-23", "Chest X-ray"): 16,
 }  # fmt: skip
+BRAIN_BUDGET = "1/256"
 MORE_STEPS = "More steps do not help"
 TINY = " (tiny)"
 PHANTOM = "phantom"
@@ -77,6 +78,7 @@ def differences_from_paper(manifest: Manifest, table: Sequence[Row]) -> tuple[Di
         _split(manifest),
         _network(manifest, names),
         _weights(manifest, names),
+        _budget(table),
         _steps(manifest, family),
         _components(manifest, family, names),
         _seeds(manifest),
@@ -156,6 +158,16 @@ def _weights(manifest: Manifest, names: Sequence[str]) -> Difference | None:
         return None
     why = "No weights were given: features are learned from these images alone."
     return Difference("Start of training", manifest.model.weights, "weights of ImageNet", why)
+
+
+def _budget(table: Sequence[Row]) -> Difference | None:
+    """Of volumes, the budget beside which the paper's figures of another one stand."""
+    beside = [row for row in table if row.dataset.startswith("Brain") and row.published is not None]
+    own = unique(row.eps for row in beside if row.eps)
+    if own in ((), (BRAIN_BUDGET,)):
+        return None
+    why = f"The recipe\u2019s or the command\u2019s own choice; published figures beside ours are of {BRAIN_BUDGET}."
+    return Difference("Budget", " or ".join(own), BRAIN_BUDGET, why)
 
 
 def _steps(manifest: Manifest, family: str) -> Difference | None:

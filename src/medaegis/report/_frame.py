@@ -27,7 +27,7 @@ MONTHS = (
 
 @cache
 def pages() -> Environment:
-    """One for all pages, so that each template is compiled once: the templates of HTML pages: every text is escaped, an unknown name is an error."""
+    """The templates of HTML pages, each compiled once: every text is escaped, an unknown name is an error."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     environment = Environment(
