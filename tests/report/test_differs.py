@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -81,10 +82,14 @@ def test_data_sets_are_counted_apart(tmp_path: Path) -> None:
     assert told == {"Images, Fundoscopy": "167", "Images, CIFAR-10": "9"}
 
 
-@pytest.mark.parametrize(("eps", "said"), [("8/256", ["8/256"]), ("1/256", [])])
-def test_figures_of_another_budget_stand_beside_volumes(tmp_path: Path, eps: str, said: list[str]) -> None:
+@pytest.mark.parametrize(
+    ("eps", "published", "said"), [("8/256", 50.0, ["8/256"]), ("1/256", 50.0, []), ("8/256", math.nan, [])]
+)
+def test_figures_of_another_budget_stand_beside_volumes(
+    tmp_path: Path, eps: str, published: float, said: list[str]
+) -> None:
     run = read_run(write_fake_run(tmp_path / "run", budgets=(1,)))
-    row = replace(run.table[-1], dataset="Brain CT (phantoms)", eps=eps, published=50.0)
+    row = replace(run.table[-1], dataset="Brain CT (phantoms)", eps=eps, published=published)
     told = [d for d in differences_from_paper(run.manifest, [row]) if d.what == "Budget"]
     assert [d.here for d in told] == said
     assert all("published figures beside ours are of 1/256" in d.why for d in told)

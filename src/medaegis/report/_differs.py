@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -162,7 +163,7 @@ def _weights(manifest: Manifest, names: Sequence[str]) -> Difference | None:
 
 def _budget(table: Sequence[Row]) -> Difference | None:
     """Of volumes, the budget beside which the paper's figures of another one stand."""
-    beside = [row for row in table if row.dataset.startswith("Brain") and row.published is not None]
+    beside = [row for row in table if row.dataset.startswith("Brain") and not math.isnan(row.published)]
     own = unique(row.eps for row in beside if row.eps)
     if own in ((), (BRAIN_BUDGET,)):
         return None
