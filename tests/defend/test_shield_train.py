@@ -20,6 +20,7 @@ from medaegis.defend import (
     ShieldSettings,
     TrainedShields,
     TrainingAttack,
+    _shield_epoch,
     shield_logit,
     shield_logits,
     train_shields,
@@ -318,3 +319,20 @@ def test_errors() -> None:
         attempt(torch.arange(8) % 2, images=torch.full_like(x, torch.nan))
     with pytest.raises(InputError, match="pixels in"):
         attempt(torch.arange(8) % 2, images=255 * x)
+
+
+def test_layers_behind_the_taps_change_nothing_and_are_not_computed(fooled, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[int] = []
+
+    class Counted(nn.Flatten):
+        def forward(self, x: Tensor) -> Tensor:
+            calls.append(len(x))
+            return super().forward(x)
+
+    net = nn.Sequential(*(Counted() if isinstance(module, nn.Flatten) else module for module in fooled)).eval()
+    alone, before = train(net), len(calls)
+    monkeypatch.setattr(Shielded, "maps", lambda self, x: self.tapped(x).features)
+    monkeypatch.setattr(_shield_epoch, "ShieldsAlone", lambda system: system)
+    assert_equal(train(net), alone)
+    assert before < 10  # the choice of taps and of the fast copy
+    assert len(calls) - before > 50

@@ -323,6 +323,22 @@ def test_whole_maps_carry_gradients_and_pool_to_the_means(net) -> None:
     torch.testing.assert_close(one, two)
 
 
+@pytest.mark.parametrize(("layers", "last"), [(["0", "1"], 1), (["3", "1"], 3), (["penultimate"], 5), ("relu", 6)])
+@pytest.mark.parametrize("grid", [None, "whole"])
+def test_features_stop_behind_the_last_layer_that_is_named(net, layers, last, grid) -> None:
+    """Of all activations nobody knows the last one; the head's input is there before the head is called."""
+    called = set[int]()
+    for place, module in enumerate(net):
+        module.register_forward_hook(lambda *_, place=place: called.add(place))
+    x, taps = images(3, 3, 9, 9), Taps(net, layers, grid=grid)
+    alone = taps.features(x)
+    assert called == set(range(last + 1))
+    whole = taps(x).features
+    assert list(alone) == list(whole)
+    assert all(torch.equal(alone[name], value) for name, value in whole.items())
+    assert all(len(module._forward_hooks) == 1 and not module._forward_pre_hooks for module in net)
+
+
 def test_an_unknown_grid() -> None:
     with pytest.raises(InputError, match='"whole"'):
         Taps(nn.Linear(2, 2), "none", grid="full")

@@ -17,7 +17,7 @@ from medaegis.attack import Attack
 from medaegis.attack._run import craft
 from medaegis.data import spread
 from medaegis.defend._shield_settings import ShieldSettings, TrainingAttack
-from medaegis.defend._shield_system import Shielded
+from medaegis.defend._shield_system import Shielded, ShieldsAlone
 from medaegis.measure import auc
 from medaegis.models import Cases, Taps, augment, frozen
 
@@ -61,7 +61,7 @@ class ShieldBench(NamedTuple):
     def maps_of(self, x: Images) -> dict[str, Tensor]:
         """Maps of images, without graph."""
         with torch.no_grad():
-            return self.system.tapped(x.contiguous(memory_format=self.layout)).features
+            return self.system.maps(x.contiguous(memory_format=self.layout))
 
     @property
     def device(self) -> torch.device:
@@ -170,7 +170,7 @@ def _attacked(
         x = augment(x, flip=bench.settings.flip, shift=bench.settings.shift, generator=generator)
     shift = torch.randint(1, shields.classes, (len(index),), generator=generator).to(y.device)
     target = (y + shift) % shields.classes
-    taps = Taps(bench.system, attack.layers or "none")
+    taps = Taps(ShieldsAlone(bench.system), attack.layers or "none")
     with frozen(bench.system):
         made = craft(attack, taps, x, y, target=target, generator=generator, layout=bench.layout)
     clean, adversarial = shields(bench.maps_of(x)), shields(bench.maps_of(made))

@@ -70,8 +70,47 @@ class Shielded(nn.Module):
 
     def tapped(self, x: Images) -> Tapped:
         """The classifier's logits and the whole maps that the Shields read."""
-        seen = x if self.preprocess is None else self.preprocess(x)
-        return Taps(self.classifier, self.shields.plan.names, grid="whole")(seen)
+        return self._taps(self._seen(x))
+
+    def maps(self, x: Images) -> dict[str, Tensor]:
+        """The whole maps alone: the classifier stops behind the deepest one."""
+        return self._taps.features(self._seen(x))
+
+    @property
+    def _taps(self) -> Taps:
+        return Taps(self.classifier, self.shields.plan.names, grid="whole")
+
+    def _seen(self, x: Images) -> Images:
+        """What the classifier sees of images."""
+        return x if self.preprocess is None else self.preprocess(x)
+
+
+class ShieldsAlone(nn.Module):
+    """The Shields of a system in the place of its classifier, for attacks that follow nothing else.
+
+    Their logits S_y (n, k) are the layer `"shields"` as in the system, and, without gradient, the network's logits.
+    Layers of the classifier behind the Shields' deepest tap are not computed.
+
+    Args:
+        system: whose Shields.
+
+    Example:
+        >>> import torch
+        >>> from medaegis.defend import tap_plan
+        >>> net = nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(144, 2))
+        >>> system, x = Shielded(net, Shields(tap_plan(net, torch.rand(1, 1, 8, 8)), 2)), torch.rand(3, 1, 8, 8)
+        >>> torch.equal(Taps(ShieldsAlone(system), ["shields"])(x).features["shields"], system.both(x).shields)
+        True
+    """
+
+    def __init__(self, system: Shielded) -> None:
+        super().__init__()
+        self.shields = system.shields  # before the system, so that this is the layer's name
+        self.system = system
+
+    def forward(self, x: Images) -> Logits:
+        """The Shields' logits (n, k) of images (n, c, *space), without gradient."""
+        return self.shields(self.system.maps(x)).detach()
 
 
 @dataclass(frozen=True)

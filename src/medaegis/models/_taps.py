@@ -80,6 +80,10 @@ def pooled_maps(activation: Tensor, grid: int) -> Tensor:
     return pool(activation, grid)
 
 
+class _Enough(BaseException):  # it is no error, and no network's own `except Exception` may hold it
+    """All layers that were asked for have been seen."""
+
+
 class Taps:
     """A network seen as a function from images to logits and named features, all from one pass.
 
@@ -134,36 +138,66 @@ class Taps:
         Raises:
             InputError: a call that was asked for (`name#2`) did not happen, or a module gave no single tensor.
         """
-        logits, features = self._pass(x)
-        written = {name for name, version in self._versions.items() if features[name]._version != version}  # pyright: ignore[reportPrivateUsage]  # torch has no public name for it
-        if written:
-            self._copied |= written
-            logits, features = self._pass(x)
-        if self._wanted is not None and len(features) < len(self._wanted):
-            missing = sorted(self._wanted - set(features))
-            raise InputError(f"`layers` of Taps names {missing}, which the network did not call in this pass.")
-        return Tapped(logits, features)
+        return Tapped(*self._whole(x))
+
+    def features(self, x: Images) -> dict[str, Tensor]:
+        """What a call gives of the layers, without the logits: the network stops behind the last layer that is named.
+
+        Args:
+            x: images (b, c, *space) in [0, 1].
+
+        Raises:
+            InputError: as a call does.
+
+        Example:
+            >>> net = nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU(), nn.Flatten(), nn.Linear(999, 2))  # a wrong size
+            >>> Taps(net, ["1"]).features(torch.rand(1, 1, 8, 8))["1"].shape
+            torch.Size([1, 2])
+        """
+        return self._whole(x, stop=True)[1]
 
     def names(self, x: Images) -> tuple[str, ...]:
         """The layers' names in the order of calling, found with one pass over `x`; the network's mode is left alone."""
         with frozen(self.model), torch.no_grad():
             return tuple(self(x).features)
 
-    def _pass(self, x: Images) -> tuple[Tensor, dict[str, Tensor]]:
+    def _whole(self, x: Images, *, stop: bool = False) -> tuple[Tensor, dict[str, Tensor]]:
+        """Logits and all features, from a second pass where the network has written into the first one's."""
+        logits, features = self._pass(x, stop)
+        written = {name for name, version in self._versions.items() if features[name]._version != version}  # pyright: ignore[reportPrivateUsage]  # torch has no public name for it
+        if written:
+            self._copied |= written
+            logits, features = self._pass(x, stop)
+        if self._wanted is not None and len(features) < len(self._wanted):
+            missing = sorted(self._wanted - set(features))
+            raise InputError(f"`layers` of Taps names {missing}, which the network did not call in this pass.")
+        return logits, features
+
+    def _pass(self, x: Images, stop: bool) -> tuple[Tensor, dict[str, Tensor]]:
         features: dict[str, Tensor] = {}
         self._versions.clear()
-        with self._hooks(features):
-            return self.model(x), features
+        try:
+            with self._hooks(features, stop):
+                return self.model(x), features
+        except _Enough:
+            return x[:0], features  # nobody asked for logits
 
     @contextmanager
-    def _hooks(self, features: dict[str, Tensor]) -> Generator[None]:
+    def _hooks(self, features: dict[str, Tensor], stop: bool) -> Generator[None]:
         calls: Counter[str] = Counter()
         handles: list[Any] = []
+
+        def enough(*_: Any) -> None:
+            if self._wanted is not None and len(features) == len(self._wanted):
+                raise _Enough
+
         try:
             for name, module in self._tapped.items():
                 handles.append(module.register_forward_hook(self._recorder(name, calls, features)))
+                handles += [module.register_forward_hook(enough)] if stop else []
             if self._head is not None:
                 handles.append(self._head.register_forward_pre_hook(_head_recorder(features)))
+                handles += [self._head.register_forward_pre_hook(enough)] if stop else []
             yield
         finally:
             for handle in handles:
