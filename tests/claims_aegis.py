@@ -50,7 +50,7 @@ def of_the_defence() -> list[Claim]:
                     (f"{NET} behind jpeg:90", f"{NET} behind jpeg:70"),
                 )
                 for ask in lower(
-                    "stress-test-cushion",
+                    "aegis-table1",
                     than={"model": weaker},
                     by=("dataset", "attack"),
                     model=stronger,
@@ -58,7 +58,7 @@ def of_the_defence() -> list[Claim]:
                     metric="change ratio to no Cushion",
                 )
             ),
-            ("stress-test-cushion",),
+            ("aegis-table1",),
         ),
         Claim(
             "Aegis Table 2",

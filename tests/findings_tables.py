@@ -93,6 +93,19 @@ def last_block(recipe: str) -> list[str]:
     return table(["data", "budget", "lowered", "raised"], [row(*place) for place in distinct(lines, "dataset", "eps")])
 
 
+def behind_cushions(recipe: str) -> list[str]:
+    """Change of every block's mean activation to clean images without a Cushion, lowered / raised, by Cushion."""
+    lines = [line for line in lines_of(recipe) if line["metric"] == "change ratio to no Cushion"]
+    models, blocks = ([key for (key,) in distinct(lines, name)] for name in ("model", "attack"))
+    layers = dict.fromkeys(block.split()[1] for block in blocks)
+
+    def cell(model: str, layer: str) -> str:
+        return " / ".join(figure(only(lines, model=model, attack=f"{way} {layer}")) for way in ("down", "up"))
+
+    rows = [[layer.removeprefix("network."), *(cell(model, layer) for model in models)] for layer in layers]
+    return table(["last activation of", *(model.partition(" behind ")[2] or "no Cushion" for model in models)], rows)
+
+
 def lesions(recipe: str) -> list[str]:
     lines = lines_of(recipe)
 
@@ -286,6 +299,7 @@ TABLES: dict[str, Callable[[str], list[str]]] = {
     "fewer-steps": hidden_alone,
     "stress-test": last_block,
     "stress-test-resnet18": last_block,
+    "aegis-table1": behind_cushions,
     "ood-lesions-fundus": lesions,
     "ood-lesions": lesions,
     "ood-lesions-contrast-2": lesions,
