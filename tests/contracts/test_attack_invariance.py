@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from contracts.attack_list import ATTACKS, RANDOM, TRANSFER, world
-from contracts.attack_runs import Boom, all_attacks, all_settings, assert_same_cases, attacked, plain, some_settings
+from contracts.attack_runs import Boom, all_attacks, assert_same_cases, attacked, plain, some_settings
 from medaegis.attack import AttackResult
 
 pytestmark = pytest.mark.usefixtures("same_networks")
@@ -27,7 +27,7 @@ class Shifted(nn.Module):
 
 
 @all_attacks
-@all_settings
+@some_settings
 def test_a_constant_on_all_logits_changes_nothing(name, setting) -> None:
     w = world(*setting)
     without = plain(name, setting)

@@ -145,9 +145,14 @@ def _statistics(images: np.ndarray) -> np.ndarray:
     return np.array(rows)
 
 
-@pytest.mark.parametrize("make", KINDS)
-def test_trivial_statistics_do_not_tell_the_class(make):
-    train, test = make(600, size=64, seed=10), make(400, size=64, seed=11)
+@pytest.fixture(scope="module", params=KINDS)
+def parts(request: pytest.FixtureRequest) -> tuple[Phantoms, Phantoms]:
+    """Many cases to learn from and others to be asked about."""
+    return request.param(600, size=64, seed=10), request.param(400, size=64, seed=11)
+
+
+def test_trivial_statistics_do_not_tell_the_class(parts):
+    train, test = parts
     known, asked = _statistics(train.images), _statistics(test.images)
     for strength in (0.01, 1.0):
         model = make_pipeline(StandardScaler(), LogisticRegression(C=strength, max_iter=5000)).fit(known, train.labels)
@@ -186,10 +191,9 @@ def _train(train: Phantoms, epochs: int) -> nn.Module:
     return network.eval()
 
 
-@pytest.mark.parametrize("make", KINDS)
 @pytest.mark.usefixtures("one_thread")
-def test_a_small_network_learns_the_class(make):
-    train, test = make(700, size=64, seed=20), make(300, size=64, seed=21)
+def test_a_small_network_learns_the_class(parts):
+    train, test = parts
     network = _train(train, epochs=20)
     with torch.no_grad():
         logits = network(torch.from_numpy(test.images).float() / 255)

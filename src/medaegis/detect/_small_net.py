@@ -103,7 +103,7 @@ def train_small_net(
     """
     with torch.enable_grad(), ieee_float32(), repeatable():
         net = _start(z[~held], schedule.hidden, generator)
-        optimizer = torch.optim.Adam(net[2:], lr=schedule.learning_rate, weight_decay=WEIGHT_DECAY)
+        optimizer = torch.optim.Adam(net[2:], lr=schedule.learning_rate, weight_decay=WEIGHT_DECAY, fused=True)
         best, best_loss, waited = net, float("inf"), 0
         for _ in range(schedule.epochs):
             _epoch(net, optimizer, z[~held], positive[~held], schedule.batch_size, generator)
