@@ -44,7 +44,7 @@ def probe(bench: ShieldBench, seed: int, known: float) -> float:
         warnings.warn(
             f"The Shields reject the attacks that they learned from (worst AUC {known:.2f}), and not stronger ones of "
             f"40 steps at {256 * bench.settings.last_eps:.3g}/256 (worst AUC {found:.2f}): their training only hid "
-            "gradients. Train with ShieldSettings.varied(), for more epochs, or with attacks of more steps.",
+            "gradients. Train with ShieldSettings.hardened(), for more epochs, or with attacks of more steps.",
             DefenceWarning,
             stacklevel=3,
         )
