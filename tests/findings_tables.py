@@ -315,6 +315,7 @@ TABLES: dict[str, Callable[[str], list[str]]] = {
     "hfc23-fig9": by_budget,
     "brain": six_detectors,
     "defence-fundus-first": defended,
+    "defence-fundus-adam": defended,
     "defence-chest-xray-trainings": worst_curve,
     "defence-chest-xray-aegis": worst_curve,
 }
@@ -333,6 +334,7 @@ RECIPES = {
     "reference-fundus": "detectors-fundus",
     "reference-chest-xray": "detectors-chest-xray",
     "defence-fundus-first": "defence-fundus",
+    "defence-fundus-adam": "defence-fundus",
     "defence-chest-xray-trainings": "defence-chest-xray",
     "defence-chest-xray-aegis": "defence-chest-xray",
 }
