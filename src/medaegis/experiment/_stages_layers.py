@@ -82,7 +82,8 @@ class ByLayer(Stage):
         found: dict[tuple[str, str], dict[str, Tensor]] = {}
         alone = {layer: z for layer, z in layers.items() if layer != PENULTIMATE}
         require(bool(alone), "layers", "ByLayer", "at least one activation", list(layers))
-        for kind, made in ((kind, detector_class(kind)) for kind in self.detectors):
+        for kind in self.detectors:
+            made = detector_class(kind)
             for layer, z in alone.items():
                 fitted = made(layers=[layer]).fit({layer: z}, labels)  # pyright: ignore[reportCallIssue]  # those of ALONE take layers
                 found[kind, layer] = {
