@@ -25,18 +25,20 @@ def _budget(value: object) -> str:
 
 
 def listed(value: object) -> object:
-    """One value as a list of it; lists as they are.
+    """One value as a list of it, no text as an empty list; lists as they are.
 
     Example:
-        >>> listed("1/256")
-        ('1/256',)
+        >>> listed("1/256"), listed("")
+        (('1/256',), ())
     """
-    return tuple(value) if isinstance(value, list) else value if isinstance(value, tuple) else (value,)
+    if isinstance(value, (list, tuple)):
+        return tuple(value)
+    return () if value == "" else (value,)
 
 
 Budget = Annotated[str, BeforeValidator(_budget)]
 Budgets = Annotated[tuple[Budget, ...], BeforeValidator(listed)]
-Counts = Annotated[tuple[Annotated[int, Field(ge=1)], ...], BeforeValidator(listed)]
+Counts = Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(min_length=1), BeforeValidator(listed)]
 Names = Annotated[tuple[str, ...], BeforeValidator(listed)]
 
 

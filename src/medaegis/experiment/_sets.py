@@ -106,6 +106,7 @@ def sets_plan(
         ['BIM 8/256', 'BIM 8/256 + HFC']
     """
     fix = "The layout of each is recognised; name phantoms among the sets."
+    require(bool(settings.sets), "sets", "recipe", "at least one NAME@BUDGET", settings.sets)
     require(settings.source is None, "source", "recipe", "left out where there are several sets", settings.source, fix)
     budgets, known = settings.budgets, published or {}
     first = next(iter(budgets))

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 INK = "#333333"
 BINS = 28
 COMPRESS_BEYOND = 25.0  # spread of all scores over the clean ones' spread from which the axis is compressed
+MARGINS = (0.55, 0.14, 0.1, 0.45)  # inches left, right, above and below axes of percentages: "100" and a label fit
 HALF_FULL = 50.0  # a percentage above which an axis runs to 100
 SETTINGS: dict[str, Any] = {
     "svg.fonttype": "none",  # real text: sharp, searchable, read aloud
@@ -124,7 +125,7 @@ def histogram_svg(series: Sequence[Series], threshold: float, *, name: str, alt:
         >>> svg.startswith("<svg")
         True
     """
-    with drawing(3.6, 2.25) as (figure, axes):
+    with drawing(3.6, 2.25, percent=True) as (figure, axes):
         axis = _score_axis(series)
         for stroke, scores in series:
             counts, edges = np.histogram(np.clip(axis.forward(scores), axis.low, axis.high), axis.edges)
@@ -155,7 +156,7 @@ def roc_svg(curves: Sequence[tuple[Stroke, Curve]], *, name: str, alt: str) -> M
         >>> roc_svg([(STROKES["without"], curve)], name="r", alt="ROC").startswith("<svg")
         True
     """
-    with drawing(3.0, 2.75) as (figure, axes):
+    with drawing(3.0, 2.75, percent=True) as (figure, axes):
         axes.plot([0, 100], [0, 100], **line_style(STROKES["guessing"]))
         axes.axvline(10.0, **line_style(STROKES["false alarms"]))
         for stroke, curve in curves:
@@ -196,7 +197,7 @@ def band_svg(
         True
     """
     low, value, high = band
-    with drawing(3.0, 2.3) as (figure, axes):
+    with drawing(3.0, 2.3, percent=True) as (figure, axes):
         for places, shares in others:
             axes.plot(places, shares, **line_style(strokes[1]))
         axes.fill_between(x, low, high, color=strokes[0].colour, alpha=0.22, linewidth=0)
@@ -236,7 +237,7 @@ def layers_svg(curves: Sequence[LayerCurve], *, label: str, name: str, alt: str)
     """
     from matplotlib.ticker import MaxNLocator
 
-    with drawing(3.6, 2.4) as (figure, axes):
+    with drawing(3.6, 2.4, percent=label == "percent") as (figure, axes):
         count = max(len(curve.values) for curve in curves)
         for curve in curves:
             places = range(1, len(curve.values) + 1)
@@ -315,16 +316,26 @@ def line_style(stroke: Stroke) -> dict[str, Any]:
 
 
 @contextmanager
-def drawing(width: float, height: float) -> Generator[tuple[Figure, Axes]]:
-    """A transparent figure of so many inches with one pair of axes, in the house's style."""
+def drawing(width: float, height: float, *, percent: bool = False) -> Generator[tuple[Figure, Axes]]:
+    """A transparent figure of so many inches with one pair of axes, in the house's style.
+
+    Args:
+        width: in inches.
+        height: in inches.
+        percent: numbers on the vertical axis are percentages, so panels share fixed margins and line up; otherwise
+            margins fit the labels, which takes twice as long.
+    """
     import matplotlib
     import matplotlib.style
     from matplotlib.figure import Figure
 
     with matplotlib.style.context(["default", SETTINGS]):
-        figure = Figure(figsize=(width, height), layout="constrained")
+        figure = Figure(figsize=(width, height), layout=None if percent else "constrained")
         figure.patch.set_alpha(0.0)
         axes = figure.subplots()
+        if percent:
+            left, right, top, bottom = MARGINS
+            figure.subplots_adjust(left / width, bottom / height, 1 - right / width, 1 - top / height)
         axes.patch.set_alpha(0.0)
         yield figure, axes
 
@@ -338,11 +349,12 @@ def svg_text(figure: Figure, name: str, alt: str) -> Markup:
         alt: the drawing in words.
     """
     import matplotlib
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
 
     buffer = io.StringIO()
     nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
     with matplotlib.rc_context({"svg.hashsalt": name}):
-        figure.savefig(buffer, format="svg", metadata=nothing)
+        FigureCanvasSVG(figure).print_svg(buffer, metadata=nothing)  # savefig draws the same twice
     return Markup(_inline(buffer.getvalue(), name, alt))  # matplotlib escapes its text, _inline the alt
 
 
