@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from fractions import Fraction
 from pathlib import Path
 
@@ -302,3 +303,11 @@ def test_store_is_used(done, tmp_path: Path) -> None:
     for stage in plan.stages:
         again.get(stage)
     assert all(entry.cached for entry in again.log.values())
+
+
+def test_what_a_training_let_past_afterwards_is_told(done) -> None:
+    context = done[1]
+    for cases, found in ((2, r"unlike its own: [01]\.\d\d$"), (0, r"cases learned from$")):
+        settings = DefenceSettings(**SMALL | {"shield_probe": cases}, attackers=("wb",), curve=(), defences=("paper",))
+        plan = defence_plan(settings, dataset="Phantoms")
+        assert re.search(found, plan.collect(context).facts["attack"]["Shield, paper"])

@@ -165,15 +165,17 @@ class _View:
             "checks": [check for one in plan.defences for check in (self._alive(one), *self._grows(one))],
             "warnings": notes_of(self.data),
             "differs": list(plan.differs),
-            "attack": {one.choice.label: self._taps(one) for one in plan.defences},
+            "attack": {one.choice.label: self._trained(one) for one in plan.defences},
             "history": context.get(base).info["history"],
         }
 
-    def _taps(self, one: Defence) -> str:
+    def _trained(self, one: Defence) -> str:
         info = self.context.get(one.scores.shield).info
-        return (
+        told = (
             f"{info['plan']['rule']} {', '.join(info['plan']['names'])}; {info['counts']['train']} cases learned from"
         )
+        probed = info.get("probe_auc")  # none where it was not asked for, or Shields are older than it
+        return told if probed is None else f"{told}; worst AUC of attacks of 40 steps unlike its own: {probed:.2f}"
 
     def _alive(self, one: Defence) -> dict[str, Any]:
         stored = [self.context.get(trial).tensors for trial in one.trials]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -94,6 +95,7 @@ class TrainedShield(Stage):
             "history": list(continued(before, trained.history)),
             "classes": trained.shields.classes,
             "counts": {"train": len(trained.train), "validation": len(trained.validation)},
+            "probe_auc": trained.probe_auc if math.isfinite(trained.probe_auc) else None,
         }
         tensors = {name: value.detach().cpu().contiguous() for name, value in trained.shields.state_dict().items()}
         return Result(tensors, info)

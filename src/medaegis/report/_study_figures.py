@@ -92,7 +92,7 @@ def shares_svg(
         >>> shares_svg([one], Places([1, 2], [1], ["1"], "epoch"), label="%", name="s", alt="A").startswith("<svg")
         True
     """
-    with drawing(3.6, 2.6, percent=True) as (figure, axes):
+    with drawing(3.6, 2.6, percent=not any("\n" in label for label in places.labels)) as (figure, axes):
         if line is not None:
             axes.axhline(50.0, **line_style(line))
         for stroke, low, value, high in profiles:
