@@ -9,8 +9,8 @@ import pytest
 HERE = Path(__file__).parent
 LONG = (
     HERE / "recipes" / "test_run_all_tiny.py",
-    HERE / "recipes",
     HERE / "contracts",
+    HERE / "recipes",  # these find stages of the first file, so they come later
     HERE / "experiment",
     HERE / "defend",
 )

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from contracts.attack_list import ATTACKS, EXACT, EXACT_L2, FAINT, GRADIENT, MINIMAL, SHAPES, STEPS, world
+from contracts.attack_list import ATTACKS, EXACT, EXACT_L2, FAINT, GRADIENT, MINIMAL, SETTINGS, SHAPES, STEPS, world
 from contracts.attack_runs import all_attacks, all_settings, assert_same_cases, attacked, plain, sizes, some_settings
 from medaegis.attack import bim, run_attack
 from medaegis.density import fit_bank
@@ -17,6 +17,7 @@ from medaegis.models import Taps, frozen
 
 pytestmark = pytest.mark.usefixtures("same_networks")
 float32, float64 = torch.float32, torch.float64
+ROUNDING = [next(one for one in SETTINGS if one[0] == shape) for shape in SHAPES]
 
 
 # --- the ball and the pixel range
@@ -25,9 +26,10 @@ float32, float64 = torch.float32, torch.float64
 @all_attacks
 @all_settings
 def test_inside_ball_and_range_exactly(name, setting) -> None:
+    """Rounding at small budgets knows shapes and types, but neither classes nor targets."""
     for dtype in (float32, float64):
         w = world(*setting, dtype)
-        for eps in (0.03, 1e-3, 1 / 256):
+        for eps in (0.03, 1e-3, 1 / 256) if setting in ROUNDING else (0.03,):
             made = attacked(name, w, eps).x
             assert made.dtype == dtype
             assert made.min() >= 0

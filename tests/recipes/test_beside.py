@@ -14,10 +14,10 @@ from recipes.run_checks import rows_of
 FROM_ANOTHER = "small-resnet attacked from another small-resnet"
 
 
-def test_semi_white_box(tmp_path: Path) -> None:
+def test_semi_white_box(out: Path) -> None:
     recipe = semi_white_box.chest_xray
-    run_recipe(recipe, out=tmp_path, tiny=True)
-    rows = rows_of(tmp_path)
+    run_recipe(recipe, out=out, tiny=True)
+    rows = rows_of(out)
     assert list(dict.fromkeys(row["model"] for row in rows)) == [FROM_ANOTHER, "small-resnet"]
     found = {(row["model"], row["hfc"], row["detector"], row["metric"]): row for row in rows}
     transfer = {row["model"] for row in rows if row["metric"] in ("Adv. Acc on the substitute", "transfer rate")}
@@ -25,14 +25,14 @@ def test_semi_white_box(tmp_path: Path) -> None:
     for way in ("without", "with"):
         there, here = (found[model, way, "", "Adv. Acc"]["value"] for model in (FROM_ANOTHER, "small-resnet"))
         assert there < here  # a substitute is a poorer guide than the network itself
-    page, text = (tmp_path / "report.html").read_text(), text_table(tmp_path)
+    page, text = (out / "report.html").read_text(), text_table(out)
     assert "Side by side" in page
     assert f"Pictures and drawings are of {FROM_ANOTHER}." in page
     assert "Of the images that fool the substitute" in page
     assert f"- {FROM_ANOTHER}\nBIM 16/256, without HFC" in text
-    manifest = json.loads((tmp_path / "manifest.json").read_text())
+    manifest = json.loads((out / "manifest.json").read_text())
     assert manifest["model"]["substitute"].startswith("small-resnet, clean accuracy")
-    assert run_recipe(recipe, out=tmp_path, tiny=True).computed == 0
+    assert run_recipe(recipe, out=out, tiny=True).computed == 0
 
 
 def test_both_tables_are_the_papers_size() -> None:

@@ -18,10 +18,10 @@ from medaegis_recipes import stress_test_cushion as stress
 from recipes.run_checks import rows_of
 
 
-def test_stress_test_behind_cushions(tmp_path: Path) -> None:
+def test_stress_test_behind_cushions(out: Path) -> None:
     """Each ratio is the quotient of its own means, and the paper's that of the clean mean without a Cushion."""
-    run_recipe(stress.recipe, out=tmp_path, tiny=True)
-    rows = rows_of(tmp_path)
+    run_recipe(stress.recipe, out=out, tiny=True)
+    rows = rows_of(out)
     places = [(r["dataset"], r["model"], r["attack"], r["metric"]) for r in rows]
     assert len(set(places)) == len(places)
     found = {place: row["value"] for place, row in zip(places, rows, strict=True)}
@@ -39,13 +39,13 @@ def test_stress_test_behind_cushions(tmp_path: Path) -> None:
         assert (change > 0) == attack.startswith("up")
         other += change != pytest.approx(found[dataset, model, attack, stress.TO_NONE], abs=1e-6)
     assert other == 2 * 2 * 5 * 2  # behind every Cushion, and only there
-    assert {case["model"] for case in pyarrow.parquet.read_table(tmp_path / "cases.parquet").to_pylist()} == models
-    page, text = (tmp_path / "report.html").read_text(), text_table(tmp_path)
+    assert {case["model"] for case in pyarrow.parquet.read_table(out / "cases.parquet").to_pylist()} == models
+    page, text = (out / "report.html").read_text(), text_table(out)
     assert page.count('class="plot"') == 2 * 2  # a data set has its own group of two
     for words in ("behind the same Cushion", "to clean images without a Cushion", "behind jpeg:70", "no Cushion"):
         assert words in page
         assert words in text
-    assert run_recipe(stress.recipe, out=tmp_path, tiny=True).computed == 0
+    assert run_recipe(stress.recipe, out=out, tiny=True).computed == 0
 
 
 def test_the_papers_layers_are_residual_blocks_of_resnet50() -> None:
@@ -66,10 +66,10 @@ def test_the_papers_layers_are_residual_blocks_of_resnet50() -> None:
     assert stress_plan(large, published=figures).published == figures
 
 
-def test_detectors_with_and_without_a_cushion(tmp_path: Path) -> None:
+def test_detectors_with_and_without_a_cushion(out: Path) -> None:
     recipe = cushion_detectors.fundus
-    run_recipe(recipe, out=tmp_path, tiny=True)
-    rows = rows_of(tmp_path)
+    run_recipe(recipe, out=out, tiny=True)
+    rows = rows_of(out)
     models = ["small-resnet", "small-resnet behind jpeg:80"]
     assert list(dict.fromkeys(row["model"] for row in rows)) == models
     metrics = ("Adv. Acc", "AUC", "TPR@90", "TNR achieved", "undetected")
@@ -82,18 +82,18 @@ def test_detectors_with_and_without_a_cushion(tmp_path: Path) -> None:
         assert own["without", "MAHA", "AUC"]["published"] is None
         fooled = own["with", "", "Adv. Acc"]["value"]
         assert all(own["with", d, "undetected"]["value"] <= fooled for d in ("KD", "MAHA", "LID", "DNN"))
-    manifest = json.loads((tmp_path / "manifest.json").read_text())
+    manifest = json.loads((out / "manifest.json").read_text())
     assert manifest["model"]["name"] == "small-resnet, small-resnet behind jpeg:80"
     assert "adv_test, behind jpeg:80" in manifest["data"]["split"]
     names = [check["name"] for check in manifest["checks"]]
     assert "Gradients are alive (without a Cushion)" in names
     assert "Gradients are alive (behind jpeg:80)" in names
-    page, text = (tmp_path / "report.html").read_text(), text_table(tmp_path)
+    page, text = (out / "report.html").read_text(), text_table(out)
     assert page.count('">BIM + HFC: MAHA') == 1
     assert "Pictures and drawings are of small-resnet." in page
     assert "BIM + HFC: MAHA" in text
     assert "BIM 16/256 small-resnet behind jpeg:80 without HFC" in text
-    assert run_recipe(recipe, out=tmp_path, tiny=True).computed == 0
+    assert run_recipe(recipe, out=out, tiny=True).computed == 0
 
 
 def test_only_fundus_images_have_published_detectors() -> None:

@@ -19,13 +19,13 @@ def rows_of(out: Path) -> list[dict]:
     return pyarrow.csv.read_csv(out / "table.csv").to_pylist()
 
 
-def test_six_detectors(tmp_path: Path) -> None:
+def test_six_detectors(out: Path) -> None:
     recipe = find_recipe("detectors-chest-xray")
-    run_recipe(recipe, out=tmp_path, tiny=True)
-    ours = rows_of(tmp_path)
-    done = run_recipe(recipe, out=tmp_path, tiny=True, changes={"reference": "hfc-2021"})
+    run_recipe(recipe, out=out, tiny=True)
+    ours = rows_of(out)
+    done = run_recipe(recipe, out=out, tiny=True, changes={"reference": "hfc-2021"})
     assert done.computed == 6  # scores of two variants, and four sets of distances: nothing of ours is made again
-    both = rows_of(tmp_path)
+    both = rows_of(out)
     assert [row for row in both if row["metric"] not in METRICS] == ours
     added = [row for row in both if row["metric"] in METRICS]
     detectors = {"KD", "MAHA", "LID", "SVM", "DNN", "BU"}
@@ -41,12 +41,12 @@ def test_six_detectors(tmp_path: Path) -> None:
     # an attack that hides is judged on its successful examples alone
     fooled = round(known["with", "", "Adv. Acc"]["value"] * known["with", "", "Adv. Acc"]["n"] / 100)
     assert {row["n"] for row in added if row["hfc"] == "with"} == {fooled}
-    assert "hfc-2021" in (tmp_path / "report.html").read_text()
-    assert run_recipe(recipe, out=tmp_path, tiny=True, changes={"reference": "hfc-2021"}).computed == 0
+    assert "hfc-2021" in (out / "report.html").read_text()
+    assert run_recipe(recipe, out=out, tiny=True, changes={"reference": "hfc-2021"}).computed == 0
     # the threshold stands at the scores of the very clean cases that are scored
     plan = recipe.plan(recipe.with_changes({"reference": "hfc-2021"}, tiny=True))
     stages = {stage.attacked.hides: stage for stage in plan.stages if isinstance(stage, ReleasedScores)}
-    tensors = Context(Store(tmp_path / "stages")).get(stages["without"]).tensors
+    tensors = Context(Store(out / "stages")).get(stages["without"]).tensors
     for kind in detectors:
         clean, adversarial = tensors[f"clean.{kind}"], tensors[f"adversarial.{kind}"]
         by_hand = 100 * float((adversarial > clean.quantile(0.9)).double().mean())
@@ -61,10 +61,10 @@ def test_mode_off_is_the_default_and_adds_no_stage() -> None:
     assert len(off.stages) == len(keys[0])
 
 
-def test_detectors_that_the_released_code_lacks_have_no_such_row(tmp_path: Path) -> None:
+def test_detectors_that_the_released_code_lacks_have_no_such_row(out: Path) -> None:
     changes = {"reference": "hfc-2021", "detectors": ["KNN", "KD"]}
-    run_recipe(find_recipe("hiding-chest-xray"), out=tmp_path, tiny=True, changes={**changes, "attack": "bim"})
-    assert {row["detector"] for row in rows_of(tmp_path) if row["metric"] in METRICS} == {"KD"}
+    run_recipe(find_recipe("hiding-chest-xray"), out=out, tiny=True, changes={**changes, "attack": "bim"})
+    assert {row["detector"] for row in rows_of(out) if row["metric"] in METRICS} == {"KD"}
 
 
 def test_only_one_mode_is_known() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import pyarrow.parquet
@@ -11,17 +12,14 @@ import pytest
 from medaegis.experiment import Several, Store, find_recipe, of_papers, run_recipes
 from medaegis.report import text_table
 from medaegis_recipes.vulnerability_3d import recipe as vulnerability_3d
+from recipes.conftest import FINISHED
 from recipes.run_checks import check_hiding, key, rows_of
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("all")
-
-
-@pytest.fixture(scope="module")
-def done(folder: Path) -> Several:
-    return run_recipes(of_papers(), out=folder, tiny=True)
+def done(all_tiny: Path) -> Iterator[Several]:
+    yield run_recipes(of_papers(), out=all_tiny, tiny=True)
+    (all_tiny / FINISHED).touch()
 
 
 def part(done: Several, table: str, *names: str) -> Path:
@@ -38,12 +36,12 @@ def test_nothing_fails_and_every_stage_is_computed_once(done: Several) -> None:
 AGAIN = ("aegis-table4", "hfc21-supp1", "hfc23-fig9", "hfc23-table6")
 
 
-def test_a_second_run_computes_nothing(done: Several, folder: Path) -> None:
+def test_a_second_run_computes_nothing(done: Several, all_tiny: Path) -> None:
     """Every stage of every table is there; a few tables, which take long enough to draw, are run again."""
     for recipe in of_papers():
         plan = recipe.plan(recipe.with_changes({}, tiny=True))
         assert all(Store(done.store).has(stage) for stage in plan.stages)
-    assert run_recipes([find_recipe(name) for name in AGAIN], out=folder, tiny=True).computed == 0
+    assert run_recipes([find_recipe(name) for name in AGAIN], out=all_tiny, tiny=True).computed == 0
 
 
 def test_brain(done: Several) -> None:

@@ -21,18 +21,6 @@ from recipes.run_checks import check_hiding, key, rows_of
 DATA = Path(os.environ.get("MEDAEGIS_DATA", Path(__file__).parents[3] / "shared" / "data"))
 
 
-@pytest.fixture(scope="module")
-def stages(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("stages")
-
-
-@pytest.fixture
-def out(tmp_path: Path, stages: Path) -> Path:
-    """A folder of a run whose stages are shared with other tests, as those of `runs/` are."""
-    (tmp_path / "stages").symlink_to(stages)
-    return tmp_path
-
-
 def check_run(out: Path) -> None:
     rows = rows_of(out)
     assert {row["metric"] for row in rows} >= {"AUC", "TPR@90", "Adv. Acc", "clean AUC", "undetected"}
