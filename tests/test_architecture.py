@@ -41,6 +41,13 @@ def test_every_room_is_in_the_plan() -> None:
     assert rooms == set(ABOVE)
 
 
+def test_torchvision_waits_until_a_network_is_built() -> None:
+    """It brings torch's compiler with it, seconds that `medaegis list` and an error should not take."""
+    for file in (*SOURCE.rglob("*.py"), *(SOURCE.parents[1] / "recipes").rglob("*.py")):
+        found = [node for node in ast.parse(file.read_text()).body if isinstance(node, (ast.Import, ast.ImportFrom))]
+        assert not [node for node in found if "torchvision" in ast.unparse(node)], file
+
+
 def test_the_library_never_imports_a_recipe() -> None:
     for file in SOURCE.rglob("*.py"):
         assert "import medaegis_recipes" not in file.read_text(), file

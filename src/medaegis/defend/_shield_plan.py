@@ -7,17 +7,11 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torchvision.models import resnet
-from torchvision.models.video import resnet as video_resnet
 
 from medaegis._errors import is_a, require
 from medaegis._types import Images
 from medaegis.models import Taps, frozen
 
-BLOCKS: tuple[type[nn.Module], ...] = (
-    *(resnet.BasicBlock, resnet.Bottleneck),
-    *(video_resnet.BasicBlock, video_resnet.Bottleneck),
-)
 OF_BLOCKS = ((1, 4, 8, 14), 16)
 """Residual blocks of ResNet-50, of how many."""
 OF_ACTIVATIONS = ((3, 6, 9, 12), 13)
@@ -102,7 +96,11 @@ def _maps(model: nn.Module, example: Tensor, layers: Sequence[str] | None) -> di
 
 
 def _choice(model: nn.Module, activations: list[str]) -> tuple[tuple[str, ...], str]:
-    blocks = [name for name, module in model.named_modules() if isinstance(module, BLOCKS)]
+    from torchvision.models import resnet
+    from torchvision.models.video import resnet as video
+
+    kinds = (resnet.BasicBlock, resnet.Bottleneck, video.BasicBlock, video.Bottleneck)
+    blocks = [name for name, module in model.named_modules() if isinstance(module, kinds)]
     last = {block: [name for name in activations if name.startswith(f"{block}.")][-1:] for block in blocks}
     ends = [found[0] for found in last.values() if found]
     if ends:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from torch import Tensor, nn
-from torchvision.models.resnet import BasicBlock
 
 from medaegis._types import Images
 
@@ -42,7 +41,9 @@ class SmallResNet(nn.Module):
         return self.fc(self.pool(self.stages(x)).flatten(1))
 
 
-def _block(inputs: int, outputs: int, *, first: bool) -> BasicBlock:
+def _block(inputs: int, outputs: int, *, first: bool) -> nn.Module:
+    from torchvision.models.resnet import BasicBlock  # brings torch's compiler with it: seconds
+
     if first:
         return BasicBlock(inputs, outputs)
     shortcut = nn.Sequential(nn.Conv2d(inputs, outputs, 1, stride=2, bias=False), nn.BatchNorm2d(outputs))

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
-from torchvision.models.video.resnet import BasicBlock
 
 from medaegis._types import Images
 
@@ -53,7 +52,9 @@ class SmallResNet3d(nn.Module):
         return self.fc(self.pool(self.stages(x)).flatten(1))
 
 
-def _block(inputs: int, outputs: int, stride: int) -> BasicBlock:
+def _block(inputs: int, outputs: int, stride: int) -> nn.Module:
+    from torchvision.models.video.resnet import BasicBlock
+
     shortcut = None
     if stride > 1:
         shortcut = nn.Sequential(nn.Conv3d(inputs, outputs, 1, stride=stride, bias=False), nn.BatchNorm3d(outputs))
