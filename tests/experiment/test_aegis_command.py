@@ -97,6 +97,7 @@ def network(nets: str, world: World) -> torch.nn.Module:
         (("--cushion", "jpeg:high"), "jpeg:QUALITY, bits:DROP or tv:WEIGHT"),
         (("--cushion", "jpeg:101"), "`quality` of JPEG"),
         (("--training", "weak"), "`training` of aegis fit"),
+        (("--set", "then_epochs=4"), "`then_epochs`"),
         (("--tnr", "1"), "`tnr` of aegis fit"),
         (("--set", "epoch=3"), "did you mean epochs?"),
         (("--set", "last_eps=8"), "8/256"),
@@ -242,3 +243,5 @@ def test_training_by_name() -> None:
     assert (found.last_eps, found.batch_size) == (8 / 256, 16)
     hardened = plain.model_copy(update={"training": "hardened", "training_batch": 4}).shield_settings()
     assert hardened == ShieldSettings.hardened().changed(batch_size=4)
+    longer = plain.model_copy(update={"training": "hardened", "then_epochs": 7}).shield_settings()
+    assert longer == ShieldSettings.hardened().changed(then_epochs=7)

@@ -241,6 +241,16 @@ def test_training_can_be_shortened() -> None:
     assert (longer.epochs, longer.batch_size, max(attack.steps for attack in longer.attacks)) == (3, 4, 12)
 
 
+def test_a_second_training_can_be_lengthened_alone() -> None:
+    settings = DefenceSettings(**SMALL | {"shield_then": 9}, attackers=("pgd",), defences=("paper", "hardened"))
+    paper, hardened = (one.scores.shield for one in defence_plan(settings, dataset="Phantoms").defences)
+    assert (paper.training.epochs, hardened.training.epochs) == (1, 9)
+    assert hardened.start is not None
+    assert hardened.start.training.epochs == 1
+    with pytest.raises(InputError, match="then_epochs"):
+        ShieldSettings.varied().changed(then_epochs=9)
+
+
 def test_a_second_training_starts_from_the_shields_of_another_defence_of_the_run() -> None:
     settings = DefenceSettings(**SMALL, attackers=("pgd",), defences=("varied@jpeg:80", "hardened@jpeg:80"))
     varied, hardened = (one.scores.shield for one in defence_plan(settings, dataset="Phantoms").defences)

@@ -214,15 +214,23 @@ class ShieldSettings:
     def changed(self, **values: Any) -> ShieldSettings:
         """The same with other values, of which what both trainings should have alike reaches the second one too.
 
-        `epochs` is the most that either has.
+        `epochs` is the most that either has; `then_epochs`, where it is given, is what the second one has.
+
+        Raises:
+            InputError: `then_epochs` without a second training, or a setting is out of range.
 
         Example:
             >>> ShieldSettings.hardened().changed(batch_size=8, epochs=20).then.batch_size
             8
+            >>> ShieldSettings.hardened().changed(then_epochs=16).then.epochs
+            16
         """
         then: ShieldSettings | None = values.pop("then", self.then)
+        own: int | None = values.pop("then_epochs", None)
+        rule = "left out where there is no second training, as `hardened` has"
+        require(own is None or then is not None, "then_epochs", "ShieldSettings.changed", rule, own)
         if then is not None:
-            most = min(then.epochs, values.get("epochs", then.epochs))
+            most = min(then.epochs, values.get("epochs", then.epochs)) if own is None else own
             then = replace(then, epochs=most, **{name: value for name, value in values.items() if name in _ALIKE})
         return replace(self, then=then, **values)
 

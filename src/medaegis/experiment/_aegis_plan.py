@@ -38,6 +38,7 @@ class AegisSettings(OwnSettings):
     layers: Names | None = Field(None, description="layers that the Shields read, in place of the automatic choice")
     tnr: float = Field(0.90, gt=0, lt=1, description="share of clean images of each class that the guard accepts")
     epochs: int | None = Field(None, ge=1, description="most epochs")
+    then_epochs: int | None = Field(None, ge=1, description="most epochs of hardened's second training")
     growing: int | None = Field(None, ge=1, description="epochs over which the budget grows")
     first_eps: Budget | None = Field(None, description="budget of the first epoch, 1/256")
     last_eps: Budget | None = Field(None, description="budget once it is full, 16/256")
@@ -60,7 +61,7 @@ class AegisSettings(OwnSettings):
         """The training, with the budget full by the last epoch at the latest."""
         base = TRAININGS[self.training]()
         given = {f.name: getattr(self, f.name, None) for f in fields(ShieldSettings)}
-        given |= {"batch_size": self.training_batch}
+        given |= {"batch_size": self.training_batch, "then_epochs": self.then_epochs}
         for name in ("first_eps", "last_eps"):
             text: str | None = getattr(self, name)
             given[name] = None if text is None else float(parse_fraction(text, "aegis fit"))

@@ -41,6 +41,7 @@ class DefenceSettings(NetworkSettings):
     held_share: float = Field(0.7, gt=0, lt=1, description="share of the test cases that sets thresholds, by patient")
     components: int = Field(1, ge=1, description="K of HFC")
     shield_epochs: int | None = Field(None, ge=1, description="most epochs of each Shield; none for the training's own")
+    shield_then: int | None = Field(None, ge=1, description="most epochs of a second training, as hardened has")
     shield_steps: int | None = Field(None, ge=1, description="most steps of an attack in the (first) training")
     shield_batch: int | None = Field(None, ge=1, description="cases a step of training")
     shield_validation: int | None = Field(None, ge=2, description="most held-out cases that choose a Shield's epoch")
@@ -146,6 +147,7 @@ def defence_plan(
 def _shield(choice: DefenceChoice, settings: DefenceSettings, plain: Classifier) -> TrainedShield:
     training = choice.settings(
         epochs=settings.shield_epochs,
+        then_epochs=settings.shield_then,
         steps=settings.shield_steps,
         batch_size=settings.shield_batch,
         validation_cases=settings.shield_validation,

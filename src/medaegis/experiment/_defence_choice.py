@@ -79,6 +79,7 @@ class DefenceChoice:
         self,
         *,
         epochs: int | None = None,
+        then_epochs: int | None = None,
         steps: int | None = None,
         batch_size: int | None = None,
         validation_cases: int | None = None,
@@ -93,6 +94,7 @@ class DefenceChoice:
             found = replace(found, attacks=tuple(_with_steps(attack, steps) for attack in found.attacks))
         told = {
             "epochs": epochs,
+            "then_epochs": None if found.then is None else then_epochs,
             "batch_size": batch_size,
             "validation_cases": validation_cases,
             "probe_cases": probe_cases,
