@@ -312,6 +312,7 @@ TABLES: dict[str, Callable[[str], list[str]]] = {
     "reference-fundus": both_numbers,
     "reference-chest-xray": both_numbers,
     "hfc23-table4": by_data,
+    "natural-images": by_data,
     "hfc23-fig9": by_budget,
     "brain": six_detectors,
     "defence-fundus-first": defended,
