@@ -317,6 +317,7 @@ TABLES: dict[str, Callable[[str], list[str]]] = {
     "brain": six_detectors,
     "defence-fundus-first": defended,
     "defence-fundus-adam": defended,
+    "defence-fundus-paper": defended,
     "defence-chest-xray-trainings": worst_curve,
     "defence-chest-xray-aegis": worst_curve,
 }
@@ -336,6 +337,7 @@ RECIPES = {
     "reference-chest-xray": "detectors-chest-xray",
     "defence-fundus-first": "defence-fundus",
     "defence-fundus-adam": "defence-fundus",
+    "defence-fundus-paper": "defence-fundus",
     "defence-chest-xray-trainings": "defence-chest-xray",
     "defence-chest-xray-aegis": "defence-chest-xray",
 }
