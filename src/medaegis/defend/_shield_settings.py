@@ -227,8 +227,8 @@ class ShieldSettings:
         """
         then: ShieldSettings | None = values.pop("then", self.then)
         own: int | None = values.pop("then_epochs", None)
-        rule = "left out where there is no second training, as `hardened` has"
-        require(own is None or then is not None, "then_epochs", "ShieldSettings.changed", rule, own)
+        rule, fix = "left out where there is no second training", "`hardened` has one."
+        require(own is None or then is not None, "then_epochs", "ShieldSettings.changed", rule, own, fix)
         if then is not None:
             most = min(then.epochs, values.get("epochs", then.epochs)) if own is None else own
             then = replace(then, epochs=most, **{name: value for name, value in values.items() if name in _ALIKE})

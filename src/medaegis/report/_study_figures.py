@@ -92,7 +92,8 @@ def shares_svg(
         >>> shares_svg([one], Places([1, 2], [1], ["1"], "epoch"), label="%", name="s", alt="A").startswith("<svg")
         True
     """
-    with drawing(3.6, 2.6, percent=not any("\n" in label for label in places.labels)) as (figure, axes):
+    one_line = not any("\n" in label for label in places.labels)  # what the fixed margins have room for
+    with drawing(3.6, 2.6, percent=one_line) as (figure, axes):
         if line is not None:
             axes.axhline(50.0, **line_style(line))
         for stroke, low, value, high in profiles:
