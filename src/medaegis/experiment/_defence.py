@@ -13,7 +13,14 @@ from medaegis.experiment._adversaries import ADVERSARIES, adversary
 from medaegis.experiment._content import Content
 from medaegis.experiment._context import Context
 from medaegis.experiment._defence_choice import DefenceChoice
-from medaegis.experiment._network_settings import Budgets, Names, NetworkSettings, classifier_on, classifier_stage
+from medaegis.experiment._network_settings import (
+    Budget,
+    Budgets,
+    Names,
+    NetworkSettings,
+    classifier_on,
+    classifier_stage,
+)
 from medaegis.experiment._stage import Stage
 from medaegis.experiment._stages_cushion import Cushioned, behind
 from medaegis.experiment._stages_defence import Tried, Unaware
@@ -42,6 +49,7 @@ class DefenceSettings(NetworkSettings):
     components: int = Field(1, ge=1, description="K of HFC")
     shield_epochs: int | None = Field(None, ge=1, description="most epochs of each Shield; none for the training's own")
     shield_then: int | None = Field(None, ge=1, description="most epochs of a second training, as hardened has")
+    shield_eps: Budget | None = Field(None, description="last budget of our trainings; the paper's keeps 16/256")
     shield_steps: int | None = Field(None, ge=1, description="most steps of an attack in the (first) training")
     shield_batch: int | None = Field(None, ge=1, description="cases a step of training")
     shield_validation: int | None = Field(None, ge=2, description="most held-out cases that choose a Shield's epoch")
@@ -148,6 +156,7 @@ def _shield(choice: DefenceChoice, settings: DefenceSettings, plain: Classifier)
     training = choice.settings(
         epochs=settings.shield_epochs,
         then_epochs=settings.shield_then,
+        last_eps=None if settings.shield_eps is None else float(parse_fraction(settings.shield_eps, "recipe")),
         steps=settings.shield_steps,
         batch_size=settings.shield_batch,
         validation_cases=settings.shield_validation,

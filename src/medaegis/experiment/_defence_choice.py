@@ -11,10 +11,11 @@ from medaegis._errors import require
 from medaegis.defend import Cushion, ShieldSettings, TrainingAttack, cushion_from_json
 from medaegis.experiment._named_cushion import cushion_name, named_cushion
 
-Training = Literal["varied", "hardened", "paper"]
+Training = Literal["varied", "hardened", "rehearsed", "paper"]
 TRAININGS: dict[str, Callable[[], ShieldSettings]] = {
     "varied": ShieldSettings.varied,
     "hardened": ShieldSettings.hardened,
+    "rehearsed": ShieldSettings.rehearsed,
     "paper": ShieldSettings.paper,
 }
 SHIELD, AEGIS = "Shield", "Medical Aegis"
@@ -80,6 +81,7 @@ class DefenceChoice:
         *,
         epochs: int | None = None,
         then_epochs: int | None = None,
+        last_eps: float | None = None,
         steps: int | None = None,
         batch_size: int | None = None,
         validation_cases: int | None = None,
@@ -87,7 +89,8 @@ class DefenceChoice:
     ) -> ShieldSettings:
         """The training; None leaves what it says itself, and the budget is full by the last epoch at the latest.
 
-        The steps of a second training's attacks stay as they are: it exists for them.
+        The steps of a second training's attacks stay as they are: it exists for them. So does the last budget of the
+        paper's training, which the paper gives.
         """
         found = TRAININGS[self.training]()
         if steps is not None:
@@ -95,6 +98,7 @@ class DefenceChoice:
         told = {
             "epochs": epochs,
             "then_epochs": None if found.then is None else then_epochs,
+            "last_eps": None if self.training == "paper" else last_eps,
             "batch_size": batch_size,
             "validation_cases": validation_cases,
             "probe_cases": probe_cases,
