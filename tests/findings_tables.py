@@ -15,6 +15,7 @@ WAYS = (("", "Adv. Acc"), ("KD", "AUC"), ("MAHA", "AUC"), ("KD", "undetected"), 
 NAMES = {"without": "none", "with": "HFC"}
 
 
+SHIELD, AEGIS = "Shield, paper", "Medical Aegis (jpeg:80), paper"
 SIX = ("KD", "MAHA", "LID", "SVM", "DNN", "BU")
 
 
@@ -256,6 +257,27 @@ def defended(recipe: str) -> list[str]:
     return table(["attacker", *heads], rows)
 
 
+def before_and_behind(recipe: str) -> list[str]:
+    """Attacks hidden by HFC on every detector without a Cushion and behind one: AUC and the undetected share."""
+    lines = [line for line in lines_of(recipe) if line["hfc"] == "with"]
+    cushioned = [line for line in lines if " behind " in line["model"]]
+    plain = [line for line in lines if line not in cushioned]
+    names = list(dict.fromkeys(line["detector"] for line in plain if line["detector"]))
+    same = {SHIELD: AEGIS}
+
+    def cells(own: list[Line], name: str, attack: str) -> list[str]:
+        auc, missed = (only(own, attack=attack, detector=name, metric=m) for m in ("AUC", "undetected"))
+        return [figure(auc, interval=True) + published(auc), figure(missed, interval=True)]
+
+    rows = [
+        [f"{a} {e}", name, *cells(plain, name, a), *cells(cushioned, same.get(name, name), a)]
+        for a, e in distinct(lines, "attack", "eps")
+        for name in names
+    ]
+    heads = [f"{place}: {word}" for place in ("no Cushion", "behind JPEG-80") for word in ("AUC", "undetected")]
+    return table(["attack + HFC", "detector", *heads], rows)
+
+
 def worst_curve(recipe: str) -> list[str]:
     """The worst case of every defence by budget: AUC over all, over those that fool, and the undetected share."""
     lines = [line for line in lines_of(recipe) if line["attack"] == "Worst case"]
@@ -300,6 +322,7 @@ TABLES: dict[str, Callable[[str], list[str]]] = {
     "stress-test": last_block,
     "stress-test-resnet18": last_block,
     "aegis-table1": behind_cushions,
+    "aegis-table2": before_and_behind,
     "ood-lesions-fundus": lesions,
     "ood-lesions": lesions,
     "ood-lesions-contrast-2": lesions,
