@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 from medaegis.report._crossed import crossings, difference_grid
+from medaegis.report._headline import headline, other_attacks
 from medaegis.report._read import DifferenceLine, MatrixLine, Row
 from medaegis.report._tables import Scope, blocks
 from medaegis.report._unnoticed import strongest, unnoticed, white_box_grid
@@ -30,20 +32,37 @@ def undetected(**by_way: tuple[float, float]) -> list[Row]:
 
 def test_the_attacker_takes_the_best_way_and_the_defender_the_best_detector() -> None:
     table = undetected(without=(10.0, 5.0), hfc=(60.0, 20.0), kd=(90.0, 1.0), maha=(0.0, 70.0))
-    found = strongest(table, SCOPE)
-    assert found is not None
+    past = strongest(table, [SCOPE])
+    assert past is not None
+    found = past.row
     assert (found.detector, found.value, found.hfc) == ("MAHA", 70.0, "white-box MAHA, selective")
-    said = unnoticed(table, SCOPE, "with a budget of 1/256").replace("\u00a0", " ")
+    said = unnoticed(table, [SCOPE], "with a budget of 1/256").replace("\u00a0", " ")
     assert "passes MAHA, the detector that holds out best, unnoticed in 70.0 % [69.0, 71.0]" in said
     assert "(n = 50; the best of 4 ways tried: white-box MAHA, selective)" in said
 
 
 def test_a_missing_figure_is_not_taken_for_a_good_detector() -> None:
     table = [*undetected(without=(10.0, NAN)), *undetected(hfc=(30.0, NAN))]
-    found = strongest(table, SCOPE)
-    assert found is not None
-    assert found.detector == "KD"
-    assert unnoticed([], SCOPE, "") == ""
+    past = strongest(table, [SCOPE])
+    assert past is not None
+    assert past.row.detector == "KD"
+    assert unnoticed([], [SCOPE], "") == ""
+
+
+def test_the_attacker_takes_the_best_attack_too() -> None:
+    """KD fares worst against BIM, MAHA against PGD: 60 and 40; each attack's own best detector would say 20 and 5."""
+    table = undetected(without=(10.0, 5.0), hfc=(60.0, 20.0))
+    table += [replace(one, attack="PGD", value=value) for one, value in zip(table, (1.0, 2.0, 5.0, 40.0), strict=True)]
+    tried = [SCOPE, replace(SCOPE, attack="PGD")]
+    past = strongest(table, tried)
+    assert past is not None
+    assert (past.scope.attack, past.row.detector, past.row.value) == ("PGD", "MAHA", 40.0)
+    said = unnoticed(table, tried, "with a budget of 1/256").replace("\u00a0", " ")
+    assert "passes MAHA, the detector that holds out best, unnoticed in 40.0 %" in said
+    assert "the best of 2 attacks and 2 ways tried: PGD, hidden by HFC)" in said
+    (finding,) = headline(table)
+    assert finding.title.startswith("PGD with a budget of 1/256")
+    assert other_attacks(table) == ("BIM",)
 
 
 def test_each_line_shows_the_attack_that_followed_its_detector() -> None:

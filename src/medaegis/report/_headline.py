@@ -19,7 +19,7 @@ from medaegis.report._tables import (
     unique,
     variants_of,
 )
-from medaegis.report._unnoticed import unnoticed
+from medaegis.report._unnoticed import strongest, unnoticed
 
 GUESSING = 50.0  # the AUC, in percent, of a detector that knows nothing
 COUNT_WORDS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
@@ -37,37 +37,52 @@ class Finding:
 def headline(table: Sequence[Row]) -> tuple[Finding, ...]:
     """Say in sentences how far the attacker gets and what the detectors notice.
 
-    For each data set and model, the first attack of the table is told at every budget; the tables hold the others.
+    For each data set, model and budget the attack is told that got furthest: unnoticed by the detector that holds out
+    best, or, where no detector was run, in fooling the classifier. The tables hold the others.
 
     Args:
         table: the rows of table.csv.
 
     Returns:
-        One finding a budget.
+        One finding a data set, model and budget.
 
     Example:
         >>> headline([])
         ()
     """
-    return tuple(_finding(table, scope) for scope in _told(table))
+    return tuple(_finding(table, tried) for tried in _choices(table))
 
 
 def other_attacks(table: Sequence[Row]) -> tuple[str, ...]:
     """The attacks of the run that the headline leaves to the tables."""
-    told = {scope.attack for scope in _told(table)}
+    told = {_furthest(table, tried).attack for tried in _choices(table)}
     return tuple(name for name in unique(s.attack for s in scopes(table)) if name not in told)
 
 
-def _told(table: Sequence[Row]) -> tuple[Scope, ...]:
-    every = scopes(table)
-    first = {(s.dataset, s.model): s.attack for s in reversed(every)}
-    return tuple(s for s in every if first[s.dataset, s.model] == s.attack)
+def _choices(table: Sequence[Row]) -> list[list[Scope]]:
+    """Attacks on the same data set and model at the same budget, from small budgets to large ones."""
+    found: dict[tuple[str, str, str], list[Scope]] = {}
+    for scope in scopes(table):
+        found.setdefault((scope.dataset, scope.model, scope.eps), []).append(scope)
+    place = {pair: i for i, pair in enumerate(dict.fromkeys((dataset, model) for dataset, model, _ in found))}
+    return sorted(found.values(), key=lambda tried: (place[tried[0].dataset, tried[0].model], budget(tried[0].eps)))
 
 
-def _finding(table: Sequence[Row], scope: Scope) -> Finding:
+def _furthest(table: Sequence[Row], tried: Sequence[Scope]) -> Scope:
+    past = strongest(table, tried)
+    return max(tried, key=lambda scope: _fooled(table, scope)) if past is None else past.scope
+
+
+def _fooled(table: Sequence[Row], scope: Scope) -> float:
+    row = lookup(table, scope, "Adv. Acc", variant=variants_of(table, scope)[0])
+    return row.value if row is not None and math.isfinite(row.value) else -math.inf
+
+
+def _finding(table: Sequence[Row], tried: Sequence[Scope]) -> Finding:
+    scope = _furthest(table, tried)
     variants = variants_of(table, scope)
     title = f"{scope.attack} {_reach(scope)} ({scope.dataset}, {scope.model})"
-    success, past = _success(table, scope, variants[0]), unnoticed(table, scope, _reach(scope))
+    success, past = _success(table, scope, variants[0]), unnoticed(table, tried, _reach(scope))
     sentences = [
         success if past else "",
         _other_success(table, scope, variants),

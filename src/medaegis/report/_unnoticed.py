@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from medaegis.report._read import Row
 from medaegis.report._tables import (
@@ -72,31 +73,53 @@ def _cells(table: Sequence[Row], scope: Scope, name: str, columns: Sequence[Colu
     return [cell(lookup(table, scope, metric, "" if metric == "Adv. Acc" else name, way)) for metric, way in pairs]
 
 
-def strongest(table: Sequence[Row], scope: Scope) -> Row | None:
-    """The undetected success of the attacker's best way against the detector that fares best; None if not measured.
+class Past(NamedTuple):
+    """What got past a detector, and the attack and budget that did.
+
+    Attributes:
+        scope: the attack and its budget.
+        row: its undetected success; `row.hfc` is the way of hiding.
+    """
+
+    scope: Scope
+    row: Row
+
+
+def strongest(table: Sequence[Row], tried: Sequence[Scope]) -> Past | None:
+    """The undetected success of the attacker's best attack and way against the detector that fares best.
+
+    The defender chooses a detector and the attacker, who knows which, an attack and a way of hiding: each detector's
+    largest figure over all of them, and of these the smallest. None if nothing was measured.
+
+    Args:
+        table: the rows of table.csv.
+        tried: attacks that an attacker may choose from.
 
     Example:
-        >>> strongest([], Scope("CXR", "ResNet-50", "BIM", "1/256")) is None
+        >>> strongest([], [Scope("CXR", "ResNet-50", "BIM", "1/256")]) is None
         True
     """
-    worst: list[Row] = []
-    for name in detectors_of(table, scope):
-        found = [lookup(table, scope, METRIC, name, way) for way in ways_of(table, scope)]
-        rows = [row for row in found if row is not None and row.hfc and math.isfinite(row.value)]
-        if rows:
-            worst.append(max(rows, key=lambda row: row.value))
-    return min(worst, key=lambda row: row.value, default=None)
+    worst: list[Past] = []
+    for name in unique(name for scope in tried for name in detectors_of(table, scope)):
+        pairs = ((scope, lookup(table, scope, METRIC, name, way)) for scope in tried for way in ways_of(table, scope))
+        found = [Past(scope, row) for scope, row in pairs if row is not None and row.hfc and math.isfinite(row.value)]
+        if found:
+            worst.append(max(found, key=lambda past: past.row.value))
+    return min(worst, key=lambda past: past.row.value, default=None)
 
 
-def unnoticed(table: Sequence[Row], scope: Scope, reach: str) -> str:
+def unnoticed(table: Sequence[Row], tried: Sequence[Scope], reach: str) -> str:
     """The headline: how often an attacker fools the classifier and goes unnoticed; empty where it is not measured."""
-    row = strongest(table, scope)
-    if row is None:
+    past = strongest(table, tried)
+    if past is None:
         return ""
-    names, ways = detectors_of(table, scope), ways_of(table, scope)
-    past = f"passes {row.detector}" if len(names) == 1 else f"passes {row.detector}, the detector that holds out best,"
+    scope, row = past
+    names, ways = unique(name for one in tried for name in detectors_of(table, one)), ways_of(table, scope)
+    who = f"passes {row.detector}" if len(names) == 1 else f"passes {row.detector}, the detector that holds out best,"
     how = {"without": "without hiding", "with": "hidden by HFC"}.get(row.hfc, row.hfc)
-    tried = f"; the best of {len(ways)} ways tried: {how}" if len(ways) > 1 else ""
-    count = "" if row.n is None else f" (n\u00a0=\u00a0{row.n}{tried})"
+    choice = [f"{len(some)} {word}" for some, word in ((tried, "attacks"), (ways, "ways")) if len(some) > 1]
+    what = f"{scope.attack}, {how}" if len(tried) > 1 else how
+    best = f"; the best of {' and '.join(choice)} tried: {what}" if choice else ""
+    count = "" if row.n is None else f" (n\u00a0=\u00a0{row.n}{best})"
     share = f"{number(row.value)}\u00a0% {interval(row)}"
-    return f"An attacker {reach} fools the classifier and {past} unnoticed in {share} of cases{count}."
+    return f"An attacker {reach} fools the classifier and {who} unnoticed in {share} of cases{count}."
