@@ -262,7 +262,7 @@ def aegis() -> None:
 @_network_options
 @click.option("--out", required=True, type=click.Path(file_okay=False), help="Folder of the guard.")
 @click.option("--cushion", help="jpeg:80, bits:3, tv:0.03, joined by +, or none. Default: jpeg:80.")
-@click.option("--training", help="varied, hardened, rehearsed or paper: what the Shields learn from. Default: varied.")
+@click.option("--training", help="varied, hardened or paper: what the Shields learn from. Default: varied.")
 @click.option("--epochs", help="Most epochs. Default: 25.")
 @click.option("--tnr", help="Share of clean images of each class that is accepted. Default: 0.9.")
 @click.option(

@@ -245,5 +245,3 @@ def test_training_by_name() -> None:
     assert hardened == ShieldSettings.hardened().changed(batch_size=4)
     longer = plain.model_copy(update={"training": "hardened", "then_epochs": 7}).shield_settings()
     assert longer == ShieldSettings.hardened().changed(then_epochs=7)
-    rehearsed = plain.model_copy(update={"training": "rehearsed", "updates": 3, "memory": 64}).shield_settings()
-    assert rehearsed == ShieldSettings.hardened().changed(updates=3, memory=64)

@@ -16,7 +16,6 @@ from medaegis._types import Images, Labels
 from medaegis.attack import Attack
 from medaegis.attack._run import craft
 from medaegis.data import spread
-from medaegis.defend._shield_memory import Attacked, Memory
 from medaegis.defend._shield_settings import ShieldSettings, TrainingAttack
 from medaegis.defend._shield_system import Shielded, ShieldsAlone
 from medaegis.measure import auc
@@ -105,42 +104,26 @@ def learn(
     advance: Callable[[int], None],
 ) -> Epoch:
     """One pass over the training cases at the budget `eps`; all draws come from `generator`, on the CPU."""
-    weights, memory = _weights(bench), Memory(bench.settings.memory)
+    weights = _weights(bench)
     order = bench.train[torch.randperm(len(bench.train), generator=generator)]
     seen: list[_Seen] = []
     for index in order.split(bench.settings.batch_size):
         attack = _drawn(bench.settings, eps, generator)
         batch = _attacked(bench, index, attack, generator, learning=True)
-        seen.append(_updated(bench, optimiser, batch, weights, eps))
-        if bench.settings.updates > 1:
-            memory.add(batch)
-        for _ in range(bench.settings.updates - 1):
-            _updated(bench, optimiser, memory.drawn(len(index), generator), weights, eps)
+        loss = _weighted(batch, weights)
+        if not math.isfinite(loss.item()):
+            raise NumericsError(
+                f"The training loss of a Shield became {loss.item()} at the budget {eps * 256:.3g}/256. Lower the "
+                "learning rate, or check images and classifier for NaN."
+            )
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        optimiser.step()
+        if bench.mean is not None:
+            bench.mean.update_parameters(bench.system.shields)
+        seen.append(_Seen(*(part.detach() for part in batch)))
         advance(len(index))
     return _summary(_joined(seen), bench.system.shields.classes, eps)
-
-
-def _updated(
-    bench: ShieldBench,
-    optimiser: torch.optim.Optimizer,
-    batch: Attacked,
-    weights: tuple[Tensor, Tensor],
-    eps: float,
-) -> _Seen:
-    """One update of the Shields, and the logits that it came from."""
-    seen = _logits(bench, batch)
-    loss = _weighted(seen, weights)
-    if not math.isfinite(loss.item()):
-        raise NumericsError(
-            f"The training loss of a Shield became {loss.item()} at the budget {eps * 256:.3g}/256. Lower the "
-            "learning rate, or check images and classifier for NaN."
-        )
-    optimiser.zero_grad(set_to_none=True)
-    loss.backward()
-    optimiser.step()
-    if bench.mean is not None:
-        bench.mean.update_parameters(bench.system.shields)
-    return _Seen(*(part.detach() for part in seen))
 
 
 def validate(bench: ShieldBench, seed: int, attacks: Sequence[TrainingAttack] | None = None) -> dict[str, float]:
@@ -153,8 +136,7 @@ def validate(bench: ShieldBench, seed: int, attacks: Sequence[TrainingAttack] | 
         generator = torch.Generator().manual_seed(seed)
         parts = bench.validation.split(bench.settings.batch_size)
         with torch.no_grad():
-            made = (_attacked(bench, index, attack.at(bench.settings.last_eps), generator) for index in parts)
-            seen = _joined([_logits(bench, batch) for batch in made])
+            seen = _joined([_attacked(bench, index, attack.at(bench.settings.last_eps), generator) for index in parts])
         losses.append(sum(_summary(seen, classes, 0.0).by_class) / classes)
         areas += [_area(seen, c) for c in range(classes)]
     return {"validation_loss": max(losses), "validation_auc": min(area for area in areas if area == area)}
@@ -181,8 +163,8 @@ def _drawn(settings: ShieldSettings, eps: float, generator: torch.Generator) -> 
 
 def _attacked(
     bench: ShieldBench, index: Tensor, attack: Attack, generator: torch.Generator, *, learning: bool = False
-) -> Attacked:
-    """Maps of a batch, clean and attacked; each case's target is any other class."""
+) -> _Seen:
+    """Clean and attacked logits of a batch; each case's target is any other class."""
     shields, x, y = bench.system.shields, bench.images(index), bench.classes(index)
     if learning:
         x = augment(x, flip=bench.settings.flip, shift=bench.settings.shift, generator=generator)
@@ -191,13 +173,7 @@ def _attacked(
     taps = Taps(ShieldsAlone(bench.system), attack.layers or "none")
     with frozen(bench.system):
         made = craft(attack, taps, x, y, target=target, generator=generator, layout=bench.layout)
-    return Attacked(bench.maps_of(x), y, bench.maps_of(made), target)
-
-
-def _logits(bench: ShieldBench, batch: Attacked) -> _Seen:
-    """What the Shields say of a batch."""
-    shields, y, target = bench.system.shields, batch.label, batch.target
-    clean, adversarial = shields(batch.clean), shields(batch.adversarial)
+    clean, adversarial = shields(bench.maps_of(x)), shields(bench.maps_of(made))
     return _Seen(clean.gather(1, y[:, None])[:, 0], y, adversarial.gather(1, target[:, None])[:, 0], target)
 
 

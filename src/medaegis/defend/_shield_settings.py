@@ -13,7 +13,7 @@ from medaegis.defend._shield_system import shield_logit
 Move = Literal["sign", "adam"]
 _ALIKE = (
     *("last_eps", "batch_size", "weight_decay", "validation_share", "width", "flip", "shift", "average"),
-    *("validation_cases", "probe_cases", "updates", "memory"),
+    *("validation_cases", "probe_cases"),
 )
 """What two trainings that follow each other should have alike."""
 
@@ -95,11 +95,6 @@ class ShieldSettings:
         validation_cases: most held-out cases, from the classes in turn; None for all.
         probe_cases: held-out cases, from the classes in turn, that stronger attacks are tried on after training; 0 for
             none.
-        updates: updates of the Shields a batch, >= 1: the first from the batch just attacked, the others from as many
-            cases drawn from those that the epoch has attacked already. The classifier is frozen, so their maps are
-            kept and an update costs little beside an attack.
-        memory: most cases whose maps are kept for that, >= 1; of ResNet-18 at 128 px a case takes 1 MB, of ResNet-50
-            at 256 px 16 MB.
         then: a second training, which goes on from the weights that the first one kept, of the same `width` and
             `validation_share`; None for none.
 
@@ -131,8 +126,6 @@ class ShieldSettings:
     average: float = late(0.0)
     validation_cases: int | None = late(None)
     probe_cases: int = late(24)
-    updates: int = late(1)
-    memory: int = late(320)
     then: ShieldSettings | None = late(None)
 
     def __post_init__(self) -> None:
@@ -141,7 +134,7 @@ class ShieldSettings:
         require(good, "attacks", owner, "one or more TrainingAttack", self.attacks)
         for name, least in (
             *(("epochs", 1), ("growing", 1), ("batch_size", 1)),
-            *(("stop_after", 1), ("stuck_after", 1), ("width", 2), ("updates", 1), ("memory", 1)),
+            *(("stop_after", 1), ("stuck_after", 1), ("width", 2)),
         ):
             value = getattr(self, name)
             require(is_int(value) and value >= least, name, owner, f"an int >= {least}", value)
@@ -217,15 +210,6 @@ class ShieldSettings:
         )
         varied = ShieldSettings.varied()
         return replace(varied, then=replace(varied, attacks=long, epochs=4, growing=1, learning_rate=1e-3))
-
-    @staticmethod
-    def rehearsed() -> ShieldSettings:
-        """`hardened()` with eight updates a batch.
-
-        An attacked batch costs many passes through the classifier and an update hardly anything, so a training with
-        few images ends before its Shields have learned what they could. See docs/decisions/024-updates-a-batch.md.
-        """
-        return ShieldSettings.hardened().changed(updates=8)
 
     def changed(self, **values: Any) -> ShieldSettings:
         """The same with other values, of which what both trainings should have alike reaches the second one too.

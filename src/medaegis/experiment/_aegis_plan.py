@@ -53,8 +53,6 @@ class AegisSettings(OwnSettings):
     shift: float | None = Field(None, ge=0, le=0.5, description="largest shift of training images, a share of a side")
     average: float | None = Field(None, ge=0, lt=1, description="decay of the running mean of the weights; 0 for none")
     validation_cases: int | None = Field(None, ge=2, description="most held-out cases that choose the epoch")
-    updates: int | None = Field(None, ge=1, description="updates of the Shields a batch")
-    memory: int | None = Field(None, ge=1, description="most cases that further updates of a batch are drawn from")
     probe_cases: int | None = Field(
         None, ge=0, description="held-out cases that stronger attacks are tried on; 0: none"
     )

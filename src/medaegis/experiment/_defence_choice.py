@@ -11,11 +11,10 @@ from medaegis._errors import require
 from medaegis.defend import Cushion, ShieldSettings, TrainingAttack, cushion_from_json
 from medaegis.experiment._named_cushion import cushion_name, named_cushion
 
-Training = Literal["varied", "hardened", "rehearsed", "paper"]
+Training = Literal["varied", "hardened", "paper"]
 TRAININGS: dict[str, Callable[[], ShieldSettings]] = {
     "varied": ShieldSettings.varied,
     "hardened": ShieldSettings.hardened,
-    "rehearsed": ShieldSettings.rehearsed,
     "paper": ShieldSettings.paper,
 }
 SHIELD, AEGIS = "Shield", "Medical Aegis"
