@@ -7,8 +7,8 @@ from typing import Any
 from claims_evidence import Claim, at_least, at_most, drops_at_most, lower
 
 DEFENCES = ("defence-fundus", "defence-chest-xray")
-ALONE = ("defence-fundus-paper", "defence-chest-xray")
-"""Where the Shield alone was tried; not on X-rays yet."""
+ALONE = ("defence-fundus-paper", "defence-chest-xray-paper")
+"""Where the Shield alone was tried."""
 AEGIS = ("defence-fundus-paper", "defence-chest-xray-aegis")
 """Where Medical Aegis was tried."""
 TABLE_2 = "aegis-table2"

@@ -341,6 +341,7 @@ TABLES: dict[str, Callable[[str], list[str]]] = {
     "defence-fundus-first": defended,
     "defence-fundus-adam": defended,
     "defence-fundus-paper": defended,
+    "defence-chest-xray-paper": defended,
     "defence-chest-xray-trainings": worst_curve,
     "defence-chest-xray-aegis": worst_curve,
 }
@@ -361,6 +362,7 @@ RECIPES = {
     "defence-fundus-first": "defence-fundus",
     "defence-fundus-adam": "defence-fundus",
     "defence-fundus-paper": "defence-fundus",
+    "defence-chest-xray-paper": "defence-chest-xray",
     "defence-chest-xray-trainings": "defence-chest-xray",
     "defence-chest-xray-aegis": "defence-chest-xray",
 }
