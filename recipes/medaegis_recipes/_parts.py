@@ -8,7 +8,7 @@ from typing import Any
 from medaegis.experiment import Part, Recipe, Row
 
 TINY = {
-    "cases": 240, "size": 48, "epochs": 16, "train_batch": 16, "learning_rate": 1e-3,
+    "cases": 240, "size": 32, "epochs": 12, "train_batch": 16, "learning_rate": 2e-3,
     "model": "small-resnet", "weights": None,
 }  # fmt: skip
 """What every tiny part has alike, so that its classifier is trained once."""
