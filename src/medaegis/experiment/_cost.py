@@ -113,7 +113,8 @@ def _labels_in(file: Path) -> int:
 
 def _passes(stage: Stage, n: int) -> float:
     if type(stage) is Classifier:
-        return 0.0 if stage.train is None else stage.train.epochs * TRAIN * n
+        attacked = 1 + stage.train_steps if stage.train_eps else 1
+        return 0.0 if stage.train is None else stage.train.epochs * TRAIN * n * attacked
     if isinstance(stage, Attacked):
         share = 0.7 * (TEST - ADVERSARIAL) if stage.learning else ADVERSARIAL
         return share * n * _steps(stage.choice)

@@ -69,6 +69,8 @@ class NetworkSettings(Settings):
     train_batch: int = Field(64, ge=2, description="cases a training step")
     crop: int | None = Field(None, ge=16, description="side of the random patch that training sees; none: all of it")
     learning_rate: float = Field(3e-4, gt=0, description="of Adam")
+    train_eps: Budget | None = Field(None, description="Linf budget of adversarial training; none: on plain images")
+    train_steps: int = Field(5, ge=1, description="of PGD in adversarial training")
     seed: int = Field(0, ge=0, description="of everything random")
 
 
@@ -108,6 +110,9 @@ def classifier_stage(settings: NetworkSettings, *, part: Part = "") -> Classifie
 def classifier_on(settings: NetworkSettings, split: SplitCases) -> Classifier:
     """A classifier by the settings on a split that stands already."""
     weights = find_weights(settings.weights, settings.model, settings.data)
+    budget = 0.0 if settings.train_eps is None else float(parse_fraction(settings.train_eps, "recipe"))
+    rule, fix = "none where nothing is trained (epochs=0)", "Leave out epochs=0, or train_eps."
+    require(not budget or settings.epochs > 0, "train_eps", "recipe", rule, settings.train_eps, fix)
     train = TrainSettings(
         epochs=max(1, settings.epochs),
         batch_size=settings.train_batch,
@@ -121,6 +126,8 @@ def classifier_on(settings: NetworkSettings, split: SplitCases) -> Classifier:
         network_hash=own_network_hash(settings),
         train=train if settings.epochs else None,
         seed=settings.seed,
+        train_eps=budget,
+        train_steps=settings.train_steps if budget else Classifier.train_steps,
         weights=None if weights is None else str(weights),
     )
 

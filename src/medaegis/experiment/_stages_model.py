@@ -19,6 +19,7 @@ from medaegis._types import Tapped
 from medaegis.data import AdversarialSplit, Dataset, check_no_leak, split_adversarial, split_from_json, split_to_json
 from medaegis.density import MixtureBank, fit_bank, fit_released_bank
 from medaegis.detect import extract
+from medaegis.experiment._adversarial_training import pgd_adversary
 from medaegis.experiment._context import Context
 from medaegis.experiment._stage import Result, Stage, unkeyed
 from medaegis.experiment._stages_data import SplitCases, cases_at
@@ -39,6 +40,8 @@ class Classifier(Stage):
         network_hash: `network_hash` of the user's own network, "" for a named one.
         train: how to train; None takes the model as its factory returns it (with its weights, if any).
         seed: of initialisation, order and augmentation.
+        train_eps: Linf budget of adversarial training, 0 for training on the images themselves.
+        train_steps: of PGD in adversarial training.
         weights: path of the weights, "imagenet", or None.
     """
 
@@ -48,6 +51,8 @@ class Classifier(Stage):
     network_hash: str = ""
     train: TrainSettings | None = field(default_factory=TrainSettings)
     seed: int = 0
+    train_eps: float = 0.0
+    train_steps: int = 5
     weights: str | None = unkeyed(None)
     version: ClassVar[int] = 2  # 2: a weights file's own head is loaded where its classes fit
 
@@ -62,7 +67,13 @@ class Classifier(Stage):
             scratch = context.store.scratch(self)
             parts = [_lazy_cases(data, split.train, context), _lazy_cases(data, split.validation, context)]
             trained = train_classifier(
-                model, *parts, settings=self.train, seed=self.seed, checkpoint=scratch, progress=context.progress
+                model,
+                *parts,
+                settings=self.train,
+                seed=self.seed,
+                adversary=pgd_adversary(self.train_eps, self.train_steps) if self.train_eps else None,
+                checkpoint=scratch,
+                progress=context.progress,
             )
             model.load_state_dict(trained.state)
             history = trained.history

@@ -5,7 +5,7 @@ from medaegis.models._frozen import frozen, ieee_float32, repeatable, seeded
 from medaegis.models._hash import network_hash
 from medaegis.models._speed import Accelerated, accelerate
 from medaegis.models._taps import PENULTIMATE, Taps, channel_means
-from medaegis.models._train import Cases, Trained, TrainSettings, augment, train_classifier
+from medaegis.models._train import Adversary, Cases, Trained, TrainSettings, augment, train_classifier
 from medaegis.models._volumes import KINETICS
 from medaegis.models._weights import find_weights
 from medaegis.models._zoo import Built, LoadReport, Normalised, build_model, load_factory, load_partial, read_state
@@ -14,6 +14,7 @@ __all__ = [
     "KINETICS",
     "PENULTIMATE",
     "Accelerated",
+    "Adversary",
     "Built",
     "Cases",
     "LoadReport",

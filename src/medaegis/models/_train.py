@@ -79,6 +79,10 @@ class Cases(NamedTuple):
     labels: Labels
 
 
+Adversary = Callable[[nn.Module, Images, Labels, torch.Generator], Images]
+"""Makes images (n, c, *space) that the network, given as it is just now, takes for another class than theirs."""
+
+
 class Trained(NamedTuple):
     """A state dict with the best validation loss, and the history, one dictionary an epoch."""
 
@@ -93,6 +97,7 @@ def train_classifier(
     *,
     settings: TrainSettings,
     seed: int,
+    adversary: Adversary | None = None,
     checkpoint: Path | None = None,
     progress: bool = False,
 ) -> Trained:
@@ -105,18 +110,23 @@ def train_classifier(
         settings: see `TrainSettings`.
         seed: seeds the order, the augmentation and the model's own draws (dropout) of every epoch, so that a resumed
             training equals an undisturbed one; the global random state is left alone.
+        adversary: of adversarial training, which learns from what this makes of each batch (after augmentation) and
+            chooses the epoch by what it makes of the validation cases, of the same draws in every epoch; it leaves the
+            model as it came, as `run_attack` does. None learns from the images themselves.
         checkpoint: a folder for the state after each epoch; training resumes from what it finds there, if that has the
-            same settings and seed.
+            same settings and seed (an adversary of the same kind is the caller's matter).
         progress: show a bar.
 
     Returns:
-        The state dict with the smallest validation loss (on CPU) and the history.
+        The state dict with the smallest validation loss (on CPU) and the history. Losses and accuracies are those on
+        what the adversary made, if there is one.
 
     Raises:
         InputError: there are no cases, the model gives no logits (n, k), or a label is not one of the k classes.
         NumericsError: a loss became NaN or infinite.
 
-    Source: HFC-21 section 5.1 and its released code (Adam 3e-4, ReduceLROnPlateau, best validation loss).
+    Source: HFC-21 section 5.1 and its released code (Adam 3e-4, ReduceLROnPlateau, best validation loss); adversarial
+    training is that of Madry et al. 2018, section 2, which no paper here uses.
 
     Example:
         >>> x, y = torch.rand(8, 1, 4, 4), torch.arange(8) % 2
@@ -126,7 +136,7 @@ def train_classifier(
         2
     """
     one = _prepared(model, train, validation)
-    session = _Session(model, settings, seed, _class_weights(train.labels, settings, one))
+    session = _Session(model, settings, seed, _class_weights(train.labels, settings, one), adversary)
     session.resume(checkpoint)
     bar = progress_bar(settings.epochs * len(train.labels), "training", unit="image", show=progress)
     with ieee_float32(), bar as advance:
@@ -135,7 +145,7 @@ def train_classifier(
             epoch_seed = seed * 100_003 + session.epoch
             with seeded(epoch_seed, one.device):
                 train_loss = session.learn(train, torch.Generator().manual_seed(epoch_seed), advance)
-                scores = _evaluate(model, validation, session.weights)
+                scores = _evaluate(model, validation, session.weights, adversary, seed)
             session.close_epoch(train_loss, scores)
             session.save(checkpoint)
     return Trained(session.best, tuple(session.history))
@@ -166,8 +176,15 @@ def _prepared(model: nn.Module, train: Cases, validation: Cases) -> Tensor:
 class _Session:
     """Everything that changes during training, in one place that can be saved and restored."""
 
-    def __init__(self, model: nn.Module, settings: TrainSettings, seed: int, weights: Tensor | None) -> None:
-        self.model, self.settings, self.weights = model, settings, weights
+    def __init__(
+        self,
+        model: nn.Module,
+        settings: TrainSettings,
+        seed: int,
+        weights: Tensor | None,
+        adversary: Adversary | None,
+    ) -> None:
+        self.model, self.settings, self.weights, self.adversary = model, settings, weights, adversary
         self.origin: dict[str, Any] = settled(settings) | {"seed": seed}
         self.optimiser = torch.optim.Adam(
             model.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
@@ -185,6 +202,8 @@ class _Session:
             x = train.images(index)
             x = augment(x, flip=self.settings.flip, shift=self.settings.shift, generator=generator)
             x = patches(x, self.settings.crop, generator=generator)
+            if self.adversary is not None:
+                x = self.adversary(self.model, x, train.labels[index], generator)
             loss = functional.cross_entropy(self.model(x), train.labels[index], weight=self.weights)
             self._check_loss(loss.item(), "training")
             self.optimiser.zero_grad(set_to_none=True)
@@ -306,10 +325,17 @@ def _class_weights(labels: Tensor, settings: TrainSettings, like: Tensor) -> Ten
     return counts.sum() / (len(counts) * counts.clamp_min(1))
 
 
-def _evaluate(model: nn.Module, cases: Cases, weights: Tensor | None) -> dict[str, float]:
+def _evaluate(
+    model: nn.Module, cases: Cases, weights: Tensor | None, adversary: Adversary | None, seed: int
+) -> dict[str, float]:
     model.eval()
-    with torch.no_grad():
-        parts = [model(cases.images(index)) for index in torch.arange(len(cases.labels)).split(64)]
+    parts, generator = list[Tensor](), torch.Generator().manual_seed(seed)
+    for index in torch.arange(len(cases.labels)).split(64):
+        x = cases.images(index)
+        if adversary is not None:
+            x = adversary(model, x, cases.labels[index], generator)
+        with torch.no_grad():
+            parts.append(model(x))
     logits = torch.cat(parts)
     loss = functional.cross_entropy(logits, cases.labels, weight=weights).item()
     accuracy = (logits.argmax(dim=1) == cases.labels).float().mean().item()

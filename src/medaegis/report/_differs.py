@@ -79,6 +79,7 @@ def differences_from_paper(manifest: Manifest, table: Sequence[Row]) -> tuple[Di
         _split(manifest),
         _network(manifest, names),
         _weights(manifest, names),
+        _training(manifest),
         _budget(table),
         _steps(manifest, family),
         _components(manifest, family, names),
@@ -159,6 +160,14 @@ def _weights(manifest: Manifest, names: Sequence[str]) -> Difference | None:
         return None
     why = "No weights were given: features are learned from these images alone."
     return Difference("Start of training", manifest.model.weights, "weights of ImageNet", why)
+
+
+def _training(manifest: Manifest) -> Difference | None:
+    eps, steps = manifest.settings.get("train_eps"), manifest.settings.get("train_steps")
+    if not eps or budget(str(eps)) == 0:
+        return None
+    here = f"on PGD at {eps}, {steps} steps (adversarial training)"
+    return Difference("Training", here, "on the images themselves", "The command\u2019s own choice (train_eps).")
 
 
 def _budget(table: Sequence[Row]) -> Difference | None:
