@@ -145,6 +145,21 @@ def of_the_defence() -> list[Claim]:
             ("defence-layers",),
         ),
         Claim(
+            "Aegis 4.4, Table 5",
+            "All four taps together find CW-L2 and WB better than any single one",
+            tuple(
+                ask
+                for attack in (CW_L2, "WB")
+                for ask in lower(
+                    "defence-layers",
+                    than={"detector": "Medical Aegis (jpeg:80), paper"},
+                    by=("attack", "eps"),
+                    **_aegis(attack, defence=_taps(1, 2, 3, 4)),
+                )
+            ),
+            ("defence-layers",),
+        ),
+        Claim(
             "Aegis Table 5",
             "With any of the Cushions WB stays at 99 or more",
             tuple(at_least(99, "defence-cushions", **_aegis("WB", defence=CUSHIONED))),

@@ -278,6 +278,30 @@ def before_and_behind(recipe: str) -> list[str]:
     return table(["attack + HFC", "detector", *heads], rows)
 
 
+def _part_by_part(recipe: str, metric: str) -> list[str]:
+    """Every defence of an ablation against every attacker, in one of the figures."""
+    lines = [line for line in lines_of(recipe) if line["attack"] and line["metric"] == metric]
+    attacks = distinct(lines, "attack", "eps")
+    names = distinct(lines, "detector")
+
+    def cell(name: str, attack: str, eps: str) -> str:
+        line = only(lines, detector=name, attack=attack, eps=eps)
+        return figure(line, interval=True) + published(line)
+
+    rows = [[name, *(cell(name, *attack) for attack in attacks)] for (name,) in names]
+    return table([f"{metric} by defence", *(f"{attack} {eps}" for attack, eps in attacks)], rows)
+
+
+def found_by_part(recipe: str) -> list[str]:
+    """AUC as the paper counts it."""
+    return _part_by_part(recipe, "AUC")
+
+
+def missed_by_part(recipe: str) -> list[str]:
+    """The share that fools and is accepted."""
+    return _part_by_part(recipe, "undetected")
+
+
 def worst_curve(recipe: str) -> list[str]:
     """The worst case of every defence by budget: AUC over all, over those that fool, and the undetected share."""
     lines = [line for line in lines_of(recipe) if line["attack"] == "Worst case"]
@@ -344,6 +368,7 @@ TABLES: dict[str, Callable[[str], list[str]]] = {
     "defence-chest-xray-paper": defended,
     "defence-chest-xray-trainings": worst_curve,
     "defence-chest-xray-aegis": worst_curve,
+    "defence-layers": found_by_part,
 }
 CROSSED = ("detectors-fundus", "detectors-chest-xray")
 """Of these there is a matrix, and a table by layer."""
@@ -352,6 +377,7 @@ DRAWN = [
     *((name, draw) for name in CROSSED for draw in (crossed, by_layer)),
     ("defence-chest-xray-trainings", at_full),
     ("defence-chest-xray-aegis", at_full),
+    ("defence-layers", missed_by_part),
 ]
 RECIPES = {
     "components-fundus": "components",
