@@ -33,6 +33,11 @@ def test_a_run_at_the_papers_scale_differs_in_seeds_alone(tmp_path: Path) -> Non
     assert set(found(tmp_path, {})) == {"Seeds"}
 
 
+def test_settings_that_train_on_plain_images_are_no_difference(tmp_path: Path) -> None:
+    assert set(found(tmp_path, {"train_eps": None, "train_steps": 5})) == {"Seeds"}
+    assert "Network" not in found(tmp_path, {}, paper="Aegis Table 5", model={"name": "vgg16"})
+
+
 @pytest.mark.parametrize(
     ("changes", "what", "here", "paper"),
     [
@@ -42,6 +47,11 @@ def test_a_run_at_the_papers_scale_differs_in_seeds_alone(tmp_path: Path) -> Non
         ({"model": {"name": "resnet18"}}, "Network", "ResNet-18 at 256 px", "ResNet-50 at 256 px"),
         ({"model": {"weights": "random initialisation"}}, "Start of training", "random initialisation", "weights of"),
         ({"settings": {"size": 128}}, "Network", "ResNet-50 at 128 px", "ResNet-50 at 256 px"),
+        ({"paper": "Aegis Table 5"}, "Network", "ResNet-50 at 256 px", "VGG-16 at 256 px"),
+        (
+            *({"settings": {"train_eps": "2/256", "train_steps": 5}}, "Training"),
+            *("on PGD at 2/256, 5 steps (adversarial training)", "on the images themselves"),
+        ),
         ({"settings": {"steps": 40}}, "Attack steps", "40 steps", "100 steps (2 eps / (0.02/256))"),
         ({"settings": {"eps": ["1/256", "2/256"]}}, "Attack steps", "100 steps", "100 or 200 steps"),
         ({"settings": {"components": [16]}}, "Components K", "16", "1"),

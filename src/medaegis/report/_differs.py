@@ -27,7 +27,8 @@ WORDS = {
 SOURCES = {"kermany": "Chest X-ray", "aptos": "Fundoscopy"}
 """Sources that can only be of one of these sets, where the table calls the set something else."""
 NETWORKS, SIZE, NETWORK_3D = ("ResNet-50", "VGG-16"), 256, "ResNet-18 with 3-D kernels"
-UNNAMED = "HFC-23 Table VI"
+UNNAMED, VGG_ALONE = "HFC-23 Table VI", "Aegis Table 5"
+"""Tables whose network the paper does not name, or is not ResNet-50."""
 KNOWN = {"resnet50": "ResNet-50", "vgg16": "VGG-16", "resnet18": "ResNet-18", "small-resnet": "a small ResNet"}
 STEP = 0.02  # of 1/256: the step size of the HFC papers
 AEGIS_STEPS = 100
@@ -141,9 +142,10 @@ def _split(manifest: Manifest) -> Difference | None:
 def _network(manifest: Manifest, names: Sequence[str]) -> Difference | None:
     size, volumes = manifest.settings.get("size"), "Brain" in names
     kinds = unique(KNOWN.get(one.split(" ")[0], one.split(" ")[0]) for one in manifest.model.name.split(", "))
-    if not volumes and set(kinds) <= set(NETWORKS) and size in (SIZE, None):
+    theirs = NETWORKS[1:] if VGG_ALONE in (manifest.paper or "") else NETWORKS
+    if not volumes and set(kinds) <= set(theirs) and size in (SIZE, None):
         return None
-    named = "a network that it does not name" if UNNAMED in (manifest.paper or "") else NETWORKS[0]
+    named = "a network that it does not name" if UNNAMED in (manifest.paper or "") else theirs[0]
     paper = NETWORK_3D if volumes else f"{named} at {SIZE} px"
     here = " and ".join(kinds) + (f" at {size} px" if isinstance(size, int) else "")
     why = f"It ran on {_machine(manifest)}; smaller networks and images can be less vulnerable at small budgets."
