@@ -369,6 +369,7 @@ TABLES: dict[str, Callable[[str], list[str]]] = {
     "defence-chest-xray-trainings": worst_curve,
     "defence-chest-xray-aegis": worst_curve,
     "defence-layers": found_by_part,
+    "defence-layers-hardened": worst_curve,
 }
 CROSSED = ("detectors-fundus", "detectors-chest-xray")
 """Of these there is a matrix, and a table by layer."""
@@ -391,6 +392,7 @@ RECIPES = {
     "defence-chest-xray-paper": "defence-chest-xray",
     "defence-chest-xray-trainings": "defence-chest-xray",
     "defence-chest-xray-aegis": "defence-chest-xray",
+    "defence-layers-hardened": "defence-layers",
 }
 """Of stored results that are not called as their recipe is."""
 
