@@ -12,6 +12,7 @@ from medaegis import InputError, run_attack, train_classifier
 from medaegis.attack import pgd
 from medaegis.experiment._adversarial_training import pgd_adversary
 from medaegis.experiment._cost import cost_of
+from medaegis.experiment._named_substitute import named_substitute
 from medaegis.experiment._network_settings import NetworkSettings, classifier_stage
 from medaegis.models import Cases, TrainSettings
 
@@ -41,9 +42,7 @@ def linear() -> nn.Sequential:
 def trained(eps: float, **more: object) -> tuple[nn.Sequential, tuple[dict[str, float], ...]]:
     net = linear()
     adversary = pgd_adversary(eps, 5) if eps else None
-    done = train_classifier(
-        net, cases(160, 0), cases(80, 1), settings=SETTINGS, seed=0, adversary=adversary, **more
-    )  # fmt: skip
+    done = train_classifier(net, cases(160, 0), cases(80, 1), settings=SETTINGS, seed=0, adversary=adversary, **more)
     net.load_state_dict(done.state)
     return net.eval(), done.history
 
@@ -99,6 +98,15 @@ def test_settings_reach_the_stage_and_its_cost() -> None:
     assert classifier_stage(NetworkSettings(**given, train_steps=3)).key == plain.key  # nothing is attacked
     passes = [sum(cost_of([stage], "cpu").passes.values()) for stage in (plain, robust)]
     assert passes[1] == pytest.approx(4 * passes[0], rel=0.01)
+
+
+def test_a_substitute_learns_from_plain_images() -> None:
+    settings = NetworkSettings(
+        source="phantom-chest", model="small-resnet", weights=None, size=32, train_eps="2/256", train_steps=3
+    )
+    attacked, substitute = classifier_stage(settings), named_substitute("same")
+    assert substitute is not None
+    assert (attacked.train_eps, substitute.stage(settings, attacked).train_eps) == (2 / 256, 0.0)
 
 
 def test_nothing_to_train() -> None:

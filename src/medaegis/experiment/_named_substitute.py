@@ -67,7 +67,7 @@ class Substitute:
         if model != settings.model:
             build_model(model, classes=2)  # an unknown name is an error now, and not after the first training
         start = settings.weights if settings.weights in (None, "none", "imagenet") else "auto"
-        changes = {"model": model, "epochs": chosen, "weights": start, "seed": settings.seed + 1}
+        changes = {"model": model, "epochs": chosen, "weights": start, "seed": settings.seed + 1, "train_eps": None}
         own = attacked.split if self.shared != "apart" else _other_half(attacked.split)
         return classifier_on(settings.model_copy(update=changes), own)
 
