@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -106,8 +107,23 @@ def environment(device: str) -> dict[str, Any]:
         "device": device if device == "cpu" else f"{device} ({torch.cuda.get_device_name(device)})",
         "threads": torch.get_num_threads(),
         "commit": _commit(),
-        "command": " ".join(Path(word).name if i == 0 else word for i, word in enumerate(sys.argv)),
+        "command": _command(sys.argv),
     }
+
+
+def _command(words: Sequence[str]) -> str:
+    """What was called, as a shell takes it.
+
+    Example:
+        >>> _command(["/usr/bin/medaegis", "run", "mine", "--data", "my images"])
+        "medaegis run mine --data 'my images'"
+        >>> _command(["/lib/medaegis/__main__.py", "demo"])
+        'python -m medaegis demo'
+    """
+    program, *rest = words
+    path = Path(program)
+    first = ["python", "-m", path.parent.name] if path.name == "__main__.py" else [path.name]
+    return shlex.join([*first, *rest])
 
 
 def package_versions(names: Sequence[str]) -> dict[str, str]:
