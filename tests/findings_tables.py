@@ -362,6 +362,9 @@ TABLES: dict[str, Callable[[str], list[str]]] = {
     "natural-images": by_data,
     "hfc23-fig9": by_budget,
     "brain": six_detectors,
+    "adrenal3d": six_detectors,
+    "adrenal3d-selective": ways,
+    "adrenal3d-weight": ways,
     "defence-fundus-first": defended,
     "defence-fundus-adam": defended,
     "defence-fundus-paper": defended,
@@ -370,6 +373,7 @@ TABLES: dict[str, Callable[[str], list[str]]] = {
     "defence-chest-xray-aegis": worst_curve,
     "defence-layers": found_by_part,
     "defence-layers-hardened": worst_curve,
+    "defence-chest-xray-shallow": worst_curve,
 }
 CROSSED = ("detectors-fundus", "detectors-chest-xray")
 """Of these there is a matrix, and a table by layer."""
@@ -379,6 +383,7 @@ DRAWN = [
     ("defence-chest-xray-trainings", at_full),
     ("defence-chest-xray-aegis", at_full),
     ("defence-layers", missed_by_part),
+    ("defence-chest-xray-shallow", at_full),
 ]
 RECIPES = {
     "components-fundus": "components",
@@ -393,6 +398,9 @@ RECIPES = {
     "defence-chest-xray-trainings": "defence-chest-xray",
     "defence-chest-xray-aegis": "defence-chest-xray",
     "defence-layers-hardened": "defence-layers",
+    "defence-chest-xray-shallow": "defence-chest-xray",
+    "adrenal3d-selective": "adrenal3d",
+    "adrenal3d-weight": "adrenal3d",
 }
 """Of stored results that are not called as their recipe is."""
 

@@ -55,7 +55,7 @@ def kill_and_compare(tmp_path: Path, kills: int, seed: int, *more: str) -> None:
 
 
 def test_killed_run_resumes_to_the_same_table(tmp_path: Path) -> None:
-    kill_and_compare(tmp_path, 2, 1, "--set", "checks=0")
+    kill_and_compare(tmp_path, 2, 1, "--set", "checks=0", "--set", "hiding=hfc", "--set", "eps=1/256")
 
 
 @pytest.mark.slow
