@@ -53,6 +53,14 @@ def test_falls_rises_or_neither() -> None:
     assert "do not rule out" in near
 
 
+def test_a_success_that_hiding_costs_is_said_to_ask_for_a_smaller_weight() -> None:
+    plain = row("Adv. Acc", 90.0, "without")
+    assert "a smaller weight of HFC (setting hfc_weight)" in text_of(plain, row("Adv. Acc", 87.0, "with"))
+    assert "smaller weight" not in text_of(plain, row("Adv. Acc", 89.0, "with"))
+    assert "smaller weight" not in text_of(plain, row("Adv. Acc", 99.0, "with"))
+    assert "smaller weight" not in text_of(plain, row("Adv. Acc", 10.0, "with", spread=NAN))
+
+
 def test_no_direction_is_claimed_without_intervals() -> None:
     said = text_of(row("AUC", 90.0, "without", "KD", NAN), row("AUC", 10.0, "with", "KD", NAN))
     assert "falls" not in said

@@ -116,7 +116,12 @@ def _other_success(table: Sequence[Row], scope: Scope, variants: Sequence[str]) 
     row = lookup(table, scope, "Adv. Acc", variant="with")
     if row is None or not math.isfinite(row.value):
         return f"How often it succeeds with HFC added is n/a: {reason(row)}."
-    return f"With HFC added to hide the change from detectors, it does so in {_with_interval(row)} of cases."
+    said = f"With HFC added to hide the change from detectors, it does so in {_with_interval(row)} of cases."
+    plain = lookup(table, scope, "Adv. Acc", variant=variants[0])
+    if plain is None or not row.ci_high < plain.ci_low:
+        return said
+    why = "hiding costs success here, and a smaller weight of HFC (setting hfc_weight) may get further"
+    return f"{said} That is clearly less: {why}."
 
 
 def _stored(table: Sequence[Row], scope: Scope) -> str:
