@@ -302,6 +302,20 @@ def missed_by_part(recipe: str) -> list[str]:
     return _part_by_part(recipe, "undetected")
 
 
+def clean_by_part(recipe: str) -> list[str]:
+    """What every defence of an ablation costs without any attack."""
+    lines = [line for line in lines_of(recipe) if not line["attack"]]
+    metrics = ("clean accuracy", "clean AUC", "clean rejected", "AUC, unchanged")
+
+    def cell(name: str, metric: str) -> str:
+        line = only(lines, detector=name, metric=metric)
+        return figure(line, interval=True) + published(line)
+
+    names = dict.fromkeys(line["detector"] for line in lines)
+    rows = [[name, *(cell(name, metric) for metric in metrics)] for name in names]
+    return table(["no attack", *metrics], rows)
+
+
 def worst_curve(recipe: str) -> list[str]:
     """The worst case of every defence by budget: AUC over all, over those that fool, and the undetected share."""
     lines = [line for line in lines_of(recipe) if line["attack"] == "Worst case"]
@@ -372,6 +386,7 @@ TABLES: dict[str, Callable[[str], list[str]]] = {
     "defence-chest-xray-trainings": worst_curve,
     "defence-chest-xray-aegis": worst_curve,
     "defence-layers": found_by_part,
+    "defence-cushions": found_by_part,
     "defence-layers-hardened": worst_curve,
     "defence-chest-xray-shallow": worst_curve,
 }
@@ -383,6 +398,8 @@ DRAWN = [
     ("defence-chest-xray-trainings", at_full),
     ("defence-chest-xray-aegis", at_full),
     ("defence-layers", missed_by_part),
+    ("defence-cushions", missed_by_part),
+    ("defence-cushions", clean_by_part),
     ("defence-chest-xray-shallow", at_full),
 ]
 RECIPES = {
