@@ -387,6 +387,7 @@ TABLES: dict[str, Callable[[str], list[str]]] = {
     "defence-chest-xray-aegis": worst_curve,
     "defence-layers": found_by_part,
     "defence-cushions": found_by_part,
+    "defence-cushions-identity": found_by_part,
     "defence-layers-hardened": worst_curve,
     "defence-chest-xray-shallow": worst_curve,
 }
@@ -415,6 +416,7 @@ RECIPES = {
     "defence-chest-xray-trainings": "defence-chest-xray",
     "defence-chest-xray-aegis": "defence-chest-xray",
     "defence-layers-hardened": "defence-layers",
+    "defence-cushions-identity": "defence-cushions",
     "defence-chest-xray-shallow": "defence-chest-xray",
     "adrenal3d-selective": "adrenal3d",
     "adrenal3d-weight": "adrenal3d",
