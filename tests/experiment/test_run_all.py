@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,7 +11,18 @@ from pathlib import Path
 import pytest
 
 from medaegis import InputError
-from medaegis.experiment import Content, Context, Recipe, Result, Stage, StressSettings, run_recipes, stress_plan
+from medaegis.experiment import (
+    Content,
+    Context,
+    Recipe,
+    Result,
+    Stage,
+    StressSettings,
+    _cost,
+    find_recipes,
+    run_recipes,
+    stress_plan,
+)
 from medaegis.experiment._cost import Cost, Network, cost_of
 from medaegis.experiment._stage import distinct
 from medaegis.experiment._stress import StressPlan
@@ -146,3 +158,21 @@ def test_cost_is_what_training_and_attacks_take() -> None:
     assert found.passes == {Network("small-resnet", 32): round(0.72 * 60) + 2 * 4 * 2 * 2 * 8}
     assert found.seconds > 0
     assert str(Cost({}, 0.0)) == "no image passes"
+
+
+def test_cost_is_of_the_images_that_a_network_sees(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Volumes, halved volumes and middle slices are three shapes; a network without a time leaves the others theirs."""
+    recipe = find_recipes()["vulnerability-3d"]
+    stages = distinct(recipe.plan(recipe.settings).stages)
+    shapes = {(n.model, n.size, n.channels, n.depth) for n in cost_of(stages, "cpu").passes}
+    assert shapes == {
+        ("small-resnet-3d", 48, 1, 24),
+        ("small-resnet-3d", 24, 1, 12),
+        ("small-resnet", 48, 3, None),
+    }
+    monkeypatch.setattr(_cost, "seconds_a_pass", lambda network, device: 0.01 if network.depth else math.nan)
+    found = cost_of(stages, "cpu")
+    assert found.seconds == pytest.approx(0.01 * sum(n for network, n in found.passes.items() if network.depth))
+    assert "about 3 min without small-resnet at the speed" in str(found)
+    monkeypatch.setattr(_cost, "seconds_a_pass", lambda network, device: math.nan)
+    assert str(cost_of(stages, "cpu")).endswith("at an unknown speed")

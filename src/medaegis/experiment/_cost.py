@@ -43,10 +43,12 @@ class Cost(NamedTuple):
     Attributes:
         passes: image passes, forward and backward, by network.
         seconds: by the speed measured now.
+        untimed: networks whose passes are not in the seconds, since they do not take a blank image.
     """
 
     passes: dict[Network, int]
     seconds: float
+    untimed: tuple[Network, ...] = ()
 
     def __str__(self) -> str:
         """In words.
@@ -57,13 +59,11 @@ class Cost(NamedTuple):
         """
         if not self.passes:
             return "no image passes"
-        speed = (
-            "at an unknown speed"
-            if math.isnan(self.seconds)
-            else f"about {_minutes(self.seconds)} at the speed measured just now"
-        )
         told = [f"about {_rounded(n):,} image passes ({one.model} at {one.size} px)" for one, n in self.passes.items()]
-        return f"{', '.join(told)}, {speed}"
+        if len(self.untimed) == len(self.passes):
+            return f"{', '.join(told)}, at an unknown speed"
+        without = f" without {', '.join(one.model for one in self.untimed)}" if self.untimed else ""
+        return f"{', '.join(told)}, about {_minutes(self.seconds)}{without} at the speed measured just now"
 
 
 def cost_of(stages: Iterable[Stage], device: str) -> Cost:
@@ -78,7 +78,7 @@ def cost_of(stages: Iterable[Stage], device: str) -> Cost:
 
     Example:
         >>> cost_of((), "cpu")
-        Cost(passes={}, seconds=0)
+        Cost(passes={}, seconds=0, untimed=())
     """
     passes: dict[Network, int] = {}
     counts: dict[Images, int] = {}
@@ -86,11 +86,14 @@ def cost_of(stages: Iterable[Stage], device: str) -> Cost:
         classifier = _classifier(stage)
         if classifier is not None:
             images = classifier.split.images
-            own = Network(classifier.model, images.size, images.channels, getattr(images, "depth", None))
+            channels, *slices, _, size = images.shape
+            own = Network(classifier.model, size, channels, slices[0] if slices else None)
             counts.setdefault(images, _count(images))
             passes[own] = passes.get(own, 0) + round(_passes(stage, counts[images]))
     found = {network: n for network, n in passes.items() if n}
-    return Cost(found, sum(n * seconds_a_pass(network, device) for network, n in found.items()))
+    times = {network: n * seconds_a_pass(network, device) for network, n in found.items()}
+    untimed = tuple(network for network, seconds in times.items() if math.isnan(seconds))
+    return Cost(found, sum(seconds for network, seconds in times.items() if network not in untimed), untimed)
 
 
 def _classifier(stage: Stage) -> Classifier | None:

@@ -107,6 +107,19 @@ class Images(Stage):
         return Result({"images": torch.from_numpy(found.images), "labels": torch.from_numpy(found.labels)}, info)
 
     @property
+    def shape(self) -> tuple[int, ...]:
+        """Channels, slices (of volumes), height and width of one case, as it is seen.
+
+        Example:
+            >>> volumes = Images("nifti", "", size=48, channels=1, depth=24)
+            >>> volumes.shape, replace(volumes, view="middle").shape, replace(volumes, view="halved").shape
+            ((1, 24, 48, 48), (3, 48, 48), (1, 12, 24, 24))
+        """
+        sides = (self.size, self.size) if self.depth is None else (self.depth, self.size, self.size)
+        read = np.zeros((1, self.channels, *sides), np.uint8)
+        return tuple((VIEWS[self.view](read) if self.view else read).shape[1:])
+
+    @property
     def frame(self) -> Frame:
         """The geometry and the window with which the files are read."""
         return make_frame(self.size, None, self.channels, "images", depth=self.depth, window=self.window)
