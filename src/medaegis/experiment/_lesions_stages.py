@@ -48,6 +48,15 @@ class HFCFit(Stage):
         detector = HFCScore(self.components, layers=chosen, seed=self.seed)
         return Result(*detector.fit(detector.pick(layers), labels).state())
 
+    @property
+    def basis(self) -> tuple[Stage, ...]:
+        """The split."""
+        return (self.features.classifier.split,)
+
+    def check(self, context: Context) -> None:
+        """Each class needs two Train cases a component."""
+        self.features.check_components(self.components, context)
+
     def detector(self, context: Context) -> HFCScore:
         """The fitted score, good for both doors."""
         return HFCScore.restore(*context.get(self))

@@ -160,10 +160,17 @@ def _written(folder: Path, content: Content, manifest: Mapping[str, Any]) -> Pat
 def compute_stages(
     stages: tuple[Stage, ...], further: Iterator[Stage], context: Context, say: Callable[[str], None]
 ) -> None:
-    """Compute stages and their inputs, or find them in the store, then further ones; one line for each."""
-    known = distinct(stages)
+    """Compute stages and their inputs, or find them in the store, then further ones; one line for each.
+
+    What the checks of stages need comes first, then those checks: bad data is an error before anything long.
+    """
+    checked = [stage for stage in distinct(stages) if stage.basis and not context.store.has(stage)]
+    quick = distinct(tuple(needed for stage in checked for needed in stage.basis))
+    known = distinct((*quick, *stages))
     for number, stage in enumerate(known, start=1):
         _one(stage, f"{number}/{len(known)}", context, say)
+        for one in checked if number == len(quick) else ():
+            one.check(context)
     for number, stage in enumerate(further, start=len(known) + 1):
         _one(stage, str(number), context, say)
 

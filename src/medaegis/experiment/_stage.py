@@ -59,6 +59,14 @@ class Stage(ABC):
         """Compute the result; inputs come from `context.get(stage)`."""
 
     @property
+    def basis(self) -> tuple[Stage, ...]:
+        """Quick stages that `check` needs; they are computed, and it is called, before anything long."""
+        return ()
+
+    def check(self, context: Context) -> None:  # noqa: B027
+        """Raise an error where the data does not allow this stage, so far as its basis tells; most have none."""
+
+    @property
     def name(self) -> str:
         """What logs and the manifest call it."""
         return type(self).__name__

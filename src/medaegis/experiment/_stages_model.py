@@ -259,6 +259,15 @@ class TrainFeatures(Stage):
         tensors = {f"layer.{name}": z for name, z in tapped.features.items()}
         return Result(tensors | {"logits": tapped.logits, "labels": labels}, {"layers": list(tapped.features)})
 
+    def check_components(self, components: int, context: Context) -> None:
+        """Raise `InputError` where a class has too few Train cases for so many components; only the split is needed."""
+        cases = self.classifier.split
+        data = cases.images.dataset(context)
+        found, sizes = np.unique(data.labels[cases.split(context).train], return_counts=True)
+        most, rare = int(sizes.min()) // 2, data.class_names[found[sizes.argmin()]]
+        rule = f"at most {most}: two Train cases of each class a component, and {rare} has {sizes.min()}"
+        require(components <= most, "components", "recipe", rule, components, "Take fewer with --set components=K.")
+
     def features(self, context: Context) -> tuple[dict[str, Tensor], Tensor]:
         """Features by layer, in the network's order, the penultimate one, if any, last; and labels."""
         tensors, info = context.get(self)
@@ -301,6 +310,15 @@ class Bank(Stage):
         fit = fit_released_bank if self.released else fit_bank
         bank = fit(layers, labels, components=self.components, generator=generator)
         return Result(bank.tensors(), {"layers": list(bank.layers)})
+
+    @property
+    def basis(self) -> tuple[Stage, ...]:
+        """The split."""
+        return (self.features.classifier.split,)
+
+    def check(self, context: Context) -> None:
+        """Each class needs two Train cases a component."""
+        self.features.check_components(self.components, context)
 
     def bank(self, context: Context) -> MixtureBank:
         """The stored mixtures."""
