@@ -36,6 +36,7 @@ def manifest(**changes: Any) -> dict[str, Any]:
         "python": "3.11.7",
         "platform": "Linux x86_64",
         "device": "cpu",
+        "processor": "A processor, AVX2",
         "threads": 1,
         "commit": "0f3c2b1a9d8e7f60",
         "seed": 0,

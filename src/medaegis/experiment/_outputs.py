@@ -9,6 +9,7 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -89,7 +90,9 @@ def _atomically(path: Path, write: Callable[[Path], object]) -> None:
 
 
 def environment(device: str) -> dict[str, Any]:
-    """Versions, platform, device, threads and commit, for a manifest.
+    """Versions, platform, device, processor, threads and commit, for a manifest.
+
+    The processor, since torch computes by its instructions: on another kind the same seed trains another network.
 
     Example:
         >>> environment("cpu")["device"]
@@ -105,10 +108,28 @@ def environment(device: str) -> dict[str, Any]:
         "python": platform.python_version(),
         "platform": f"{platform.system()} {platform.machine()}",
         "device": device if device == "cpu" else f"{device} ({torch.cuda.get_device_name(device)})",
+        "processor": _processor(),
         "threads": torch.get_num_threads(),
         "commit": _commit(),
         "command": _command(sys.argv),
     }
+
+
+def _processor() -> str:
+    """The processor's name, where the system tells it, and the instructions that torch makes use of.
+
+    Example:
+        >>> import torch
+        >>> _processor().rpartition(", ")[2] == torch.backends.cpu.get_cpu_capability()
+        True
+    """
+    import torch
+
+    name = platform.processor() or platform.machine()
+    with suppress(OSError):  # Linux tells it here alone
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        name = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), name)
+    return f"{name}, {torch.backends.cpu.get_cpu_capability()}"
 
 
 def _command(words: Sequence[str]) -> str:

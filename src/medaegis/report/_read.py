@@ -122,6 +122,7 @@ class Manifest:
     differs: list[str]
     paper: str | None = None
     scale: str | None = None
+    processor: str | None = None
     scored: str = "all"
     scores: bool = True
     cases: bool = True
