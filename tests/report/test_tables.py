@@ -8,11 +8,14 @@ from pathlib import Path
 
 import pytest
 
+from medaegis.report import text_table
 from medaegis.report._headline import headline, other_attacks
 from medaegis.report._read import Row, read_run
 from medaegis.report._tables import Scope, blocks, budget, interval, lookup, number, scopes
 
 NAN = math.nan
+RESULTS = Path(__file__).parents[2] / "results" / "0.1.0"
+CLOSEST = {"eps": "1/256", "hfc": "Closest guide", "detector": "MAHA", "metric": "AUC"}
 SCOPE = Scope("CXR", "net", "BIM", "1/256")
 
 
@@ -140,3 +143,20 @@ def test_overshooting_is_said_where_an_auc_is_clearly_below_guessing(finished: P
     said = any("more normal than clean" in sentence for finding in headline(table) for sentence in finding.sentences)
     assert any(low)
     assert said
+
+
+def test_a_terminal_shows_every_way_of_hiding() -> None:
+    """Where there are more than without and with HFC, as of HFC-21 Table 3 and of HFC-23 Table III."""
+    text = text_table(RESULTS / "rivals-fundus")
+    ways = text[text.index("Way of hiding, no intervals") :].split("\n\n")[0].splitlines()
+    assert [line.split("  ")[1] for line in ways[1:]] == [
+        "without HFC",
+        "with HFC",
+        "Random guide",
+        "Closest guide",
+        "KDE",
+        "LID",
+    ]
+    (found,) = [r for r in read_run(RESULTS / "rivals-fundus").table if CLOSEST.items() <= vars(r).items()]
+    assert f"{found.value:.1f} (paper: {found.published:.1f})" in ways[4]
+    assert "Way of hiding" not in text_table(RESULTS / "hiding-fundus")

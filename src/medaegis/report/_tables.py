@@ -251,16 +251,22 @@ def _block(table: Sequence[Row], scope: Scope) -> Block:
         further=_measured(grid(further)),
         more={title: found for title, found in more.items() if found.lines},
         parts=_parts(table, scope),
-        comparison=_comparison(table, scope),
+        comparison=comparison(table, scope),
     )
 
 
-def _comparison(table: Sequence[Row], scope: Scope) -> Grid | None:
+def comparison(table: Sequence[Row], scope: Scope, metrics: tuple[str, ...] = ("AUC", "TPR@90")) -> Grid | None:
+    """Every way of hiding of one attack and budget, white-box attacks left out; None where there are two at most.
+
+    Example:
+        >>> comparison([], Scope("CXR", "ResNet-50", "BIM", "1/256")) is None
+        True
+    """
     ways = unique(r.hfc for r in table if r.attack and r.hfc and _belongs(r, scope))
     ways = tuple(way for way in ways if not is_white_box(way))
     if len(ways) < 3:
         return None
-    measured = [("", SUCCESS), *((name, m) for name in detectors_of(table, scope) for m in ("AUC", "TPR@90"))]
+    measured = [("", SUCCESS), *((name, m) for name in detectors_of(table, scope) for m in metrics)]
     columns = tuple(Column(f"{name} {metric}".strip(), ("",)) for name, metric in measured)
     lines = (
         Line(VARIANT_LABELS.get(way, way), tuple(cell(lookup(table, scope, m, name, way)) for name, m in measured))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from medaegis.report._beside import beside, whose
@@ -20,6 +21,7 @@ from medaegis.report._tables import (
     SUCCESS,
     TRANSFER,
     Scope,
+    comparison,
     detectors_of,
     figure,
     lookup,
@@ -109,7 +111,19 @@ def _block(table: Sequence[Row], scope: Scope) -> list[str]:
         for metric in SHOWN:
             rows = [lookup(table, scope, metric, detector, variant) for variant in variants]
             lines.append("  " + f"{detector} {metric}".ljust(width) + "".join(figure(row).ljust(40) for row in rows))
-    return [line.rstrip() for line in (*lines, *_white_box(table, scope))]
+    return [line.rstrip() for line in (*lines, *_ways(table, scope), *_white_box(table, scope))]
+
+
+def _ways(table: Sequence[Row], scope: Scope) -> list[str]:
+    """All ways of hiding, where there are more than without and with HFC; intervals are the report's."""
+    grid = comparison(table, scope, ("AUC",))
+    if grid is None:
+        return []
+    lines = (replace(line, cells=tuple(replace(c, interval="") for c in line.cells)) for line in grid.lines)
+    return [
+        "",
+        *(f"  {line}" for line in grid_lines(replace(grid, corner=f"{grid.corner}, no intervals", lines=tuple(lines)))),
+    ]
 
 
 def _white_box(table: Sequence[Row], scope: Scope) -> list[str]:
