@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from itertools import chain
 from typing import Any, NamedTuple
 
 from findings_tables import RESULTS, Line, lines_of
 
-Ask = Callable[[], "Evidence | None"]
+Ask = Callable[[Mapping[str, str] | None], "Evidence | None"]
+"""Asks a stored run, or the one that a mapping names in its place; None where there is none."""
 
 
 class Figure(NamedTuple):
@@ -57,13 +58,13 @@ def _ends(line: Line) -> tuple[float, float]:
 def at_most(bound: float, *runs: str, sheet: str = "table", **wanted: Any) -> Iterator[Ask]:
     """Every figure lies at or below the bound."""
     for run in runs:
-        yield _lazily(run, lambda run=run: [_under(line, bound) for line in chosen(run, sheet, **wanted)])
+        yield _lazily(run, lambda one: [_under(line, bound) for line in chosen(one, sheet, **wanted)])
 
 
 def at_least(bound: float, *runs: str, sheet: str = "table", **wanted: Any) -> Iterator[Ask]:
     """Every figure lies at or above the bound."""
     for run in runs:
-        yield _lazily(run, lambda run=run: [_over(line, bound) for line in chosen(run, sheet, **wanted)])
+        yield _lazily(run, lambda one: [_over(line, bound) for line in chosen(one, sheet, **wanted)])
 
 
 def lower(*runs: str, than: dict[str, Any], by: tuple[str, ...], sheet: str = "table", **wanted: Any) -> Iterator[Ask]:
@@ -82,7 +83,7 @@ def lower(*runs: str, than: dict[str, Any], by: tuple[str, ...], sheet: str = "t
         return found
 
     for run in runs:
-        yield _lazily(run, lambda run=run: compared(run), unit="points")
+        yield _lazily(run, compared, unit="points")
 
 
 def drops_at_most(bound: float, *runs: str, than: dict[str, Any], sheet: str = "table", **wanted: Any) -> Iterator[Ask]:
@@ -98,7 +99,7 @@ def drops_at_most(bound: float, *runs: str, than: dict[str, Any], sheet: str = "
         ]
 
     for run in runs:
-        yield _lazily(run, lambda run=run: compared(run), unit="points")
+        yield _lazily(run, compared, unit="points")
 
 
 def falls_further(
@@ -124,11 +125,15 @@ def falls_further(
         return found
 
     for run in runs:
-        yield _lazily(run, lambda run=run: compared(run), unit="points")
+        yield _lazily(run, compared, unit="points")
 
 
-def _lazily(run: str, figures: Callable[[], list[Figure]], unit: str = "") -> Ask:
-    return lambda: Evidence(run, tuple(figures()), unit) if (RESULTS / run).exists() else None
+def _lazily(run: str, figures: Callable[[str], list[Figure]], unit: str = "") -> Ask:
+    def ask(instead: Mapping[str, str] | None) -> Evidence | None:
+        asked = run if instead is None else instead.get(run, "")
+        return Evidence(asked, tuple(figures(asked)), unit) if asked and (RESULTS / asked).exists() else None
+
+    return ask
 
 
 def _under(line: Line, bound: float) -> Figure:
@@ -143,13 +148,25 @@ def judged(claim: Claim) -> tuple[str, str]:
     """The verdict and its evidence, in words."""
     if claim.verdict:
         return claim.verdict, claim.words
-    found = [evidence for ask in claim.evidence if (evidence := ask()) is not None]
+    found = _found(claim, None)
     if not found:
         return "not run yet", ", ".join(f"`medaegis run {run}`" for run in claim.runs)
-    found = _merged(found)
+    return _verdict(found), "; ".join([*map(_shown, found), *([claim.words] if claim.words else [])])
+
+
+def judged_again(claim: Claim, instead: Mapping[str, str]) -> str:
+    """Verdict and evidence of other runs in the place of those that the claim names; "" where there are none."""
+    found = _found(claim, instead)
+    return f"{_verdict(found)}: {'; '.join(map(_shown, found))}" if found else ""
+
+
+def _verdict(found: list[Evidence]) -> str:
     agrees = [figure.agrees for evidence in found for figure in evidence.figures]
-    verdict = "holds" if all(agrees) else "in part" if any(agrees) else "does not hold"
-    return verdict, "; ".join([*map(_shown, found), *([claim.words] if claim.words else [])])
+    return "holds" if all(agrees) else "in part" if any(agrees) else "does not hold"
+
+
+def _found(claim: Claim, instead: Mapping[str, str] | None) -> list[Evidence]:
+    return _merged([evidence for ask in claim.evidence if (evidence := ask(instead)) is not None])
 
 
 def _merged(found: list[Evidence]) -> list[Evidence]:

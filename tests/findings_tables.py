@@ -17,6 +17,8 @@ NAMES = {"without": "none", "with": "HFC"}
 
 SHIELD, AEGIS = "Shield, paper", "Medical Aegis (jpeg:80), paper"
 SIX = ("KD", "MAHA", "LID", "SVM", "DNN", "BU")
+PAIRS = {"hfc23-fig6": ("detectors-fundus", "hfc23-fig6"), "hfc23-fig7": ("detectors-chest-xray", "hfc23-fig7")}
+"""Results of the same settings and seed on two kinds of processor, by the second."""
 
 
 def lines_of(recipe: str, sheet: str = "table") -> list[Line]:
@@ -218,6 +220,21 @@ def seed_by_seed(recipe: str) -> list[str]:
     return table(["budget", "figure", *(f"seed {seed}" for seed in seeds)], rows)
 
 
+def on_another_processor(recipe: str) -> list[str]:
+    """BIM at 1/256, without -> with HFC, beside the same settings and seed on the processor of the first results."""
+    lines = {name: [line for line in lines_of(name) if line["attack"] in ("", "BIM")] for name in PAIRS[recipe]}
+
+    def cell(name: str, detector: str, metric: str) -> str:
+        if metric.startswith("clean"):
+            return figure(only(lines[name], detector="", metric=metric))
+        place = {"attack": "BIM", "eps": "1/256", "detector": detector, "metric": metric}
+        return " -> ".join(figure(only(lines[name], hfc=hfc, **place)) for hfc in NAMES)
+
+    measured = [("", "clean accuracy"), ("", "clean AUC"), ("", "Adv. Acc"), *((one, "AUC") for one in SIX)]
+    rows = [[f"{d} {m}".strip(), *(cell(name, d, m) for name in PAIRS[recipe])] for d, m in measured]
+    return table(["figure", *(f"`{name}`" for name in PAIRS[recipe])], rows)
+
+
 def both_numbers(recipe: str) -> list[str]:
     """AUC by our choices and by the released code's, without -> with HFC, at 1/256."""
     lines = lines_of(recipe)
@@ -390,6 +407,8 @@ TABLES: dict[str, Callable[[str], list[str]]] = {
     "defence-cushions-identity": found_by_part,
     "defence-layers-hardened": worst_curve,
     "defence-chest-xray-shallow": worst_curve,
+    **dict.fromkeys(PAIRS, on_another_processor),
+    "hfc23-table3": ways,
 }
 CROSSED = ("detectors-fundus", "detectors-chest-xray")
 """Of these there is a matrix, and a table by layer."""

@@ -8,7 +8,18 @@ from typing import Any
 import pytest
 
 import claims_evidence
-from claims_evidence import Claim, Evidence, Figure, at_least, at_most, drops_at_most, falls_further, judged, lower
+from claims_evidence import (
+    Claim,
+    Evidence,
+    Figure,
+    at_least,
+    at_most,
+    drops_at_most,
+    falls_further,
+    judged,
+    judged_again,
+    lower,
+)
 from claims_table import CLAIMS, drawn
 
 PAGE = Path(__file__).parents[1] / "docs" / "claims.md"
@@ -65,13 +76,13 @@ def test_a_lower_bound_is_the_other_way_round() -> None:
 @pytest.mark.usefixtures("stored")
 def test_a_comparison_is_with_the_row_that_differs_in_one_column() -> None:
     (ask,) = lower("run", than={"hfc": "without"}, by=("attack",), hfc="with")
-    assert ask() == Evidence("run", (Figure(-50.0, True, True), Figure(5.0, False, False)), "points")
+    assert ask(None) == Evidence("run", (Figure(-50.0, True, True), Figure(5.0, False, False)), "points")
 
 
 @pytest.mark.usefixtures("stored")
 def test_a_drop_is_from_the_row_of_another_value_and_sure_by_the_ends_that_are_furthest_apart() -> None:
     (ask,) = drops_at_most(30, "run", than={"attack": "BIM"}, hfc="without")
-    assert ask() == Evidence("run", (Figure(0.0, True, True), Figure(30.0, True, False)), "points")
+    assert ask(None) == Evidence("run", (Figure(0.0, True, True), Figure(30.0, True, False)), "points")
     assert (
         judged(Claim("paper", "x", tuple(drops_at_most(29, "run", than={"attack": "BIM"}, hfc="without"))))[0]
         == "in part"
@@ -84,11 +95,11 @@ def test_two_falls_are_compared() -> None:
     (ask,) = falls_further(
         "run", than={"attack": "PGD"}, by=("metric",), without={"hfc": "without"}, attack="BIM", hfc="with"
     )
-    assert ask() == Evidence("run", (Figure(55.0, True, True),), "points")
+    assert ask(None) == Evidence("run", (Figure(55.0, True, True),), "points")
     (ask,) = falls_further(
         "run", than={"attack": "BIM"}, by=("metric",), without={"hfc": "without"}, attack="PGD", hfc="with"
     )
-    assert ask() == Evidence("run", (Figure(-55.0, False, False),), "points")
+    assert ask(None) == Evidence("run", (Figure(-55.0, False, False),), "points")
 
 
 @pytest.mark.usefixtures("stored")
@@ -99,3 +110,10 @@ def test_a_run_that_is_not_stored_is_said_to_be_missing_and_a_wrong_row_is_an_er
     )
     with pytest.raises(AssertionError, match="no row"):
         judged(Claim("paper", "x", tuple(at_most(1, "run", attack="FGSM")), ("run",)))
+
+
+@pytest.mark.usefixtures("stored")
+def test_other_runs_are_asked_the_same() -> None:
+    claim = Claim("paper", "x", tuple(at_most(50, "elsewhere", "nowhere", hfc="with")), ("elsewhere",))
+    assert judged_again(claim, {"elsewhere": "run"}) == "in part: run: 1 of 2 (40 to 65)"
+    assert judged_again(claim, {"elsewhere": "not stored"}) == judged_again(claim, {}) == ""
