@@ -24,7 +24,7 @@ from medaegis.experiment._run import Finished, run_recipe
 from medaegis.experiment._stage import Stage
 from medaegis.experiment._stages_own import AttackedChunk, CleanPass, attacked_rows
 from medaegis.experiment._weakness import CASES
-from medaegis.models import load_factory, network_hash
+from medaegis.models import load_factory, own_hash
 
 CHUNK = 64  # most cases of a chunk
 CHUNK_VALUES = 2**25  # most pixel values of a chunk: 128 MiB of float32
@@ -130,7 +130,7 @@ def attack_plan(settings: AttackSettings) -> AttackPlan:
     attack.build()
     target = _target(settings)
     clean, _ = clean_pass(settings)
-    substitute = "" if settings.substitute is None else network_hash(load_factory(settings.substitute))
+    substitute = "" if settings.substitute is None else own_hash(load_factory(settings.substitute), clean.images.shape)
     return AttackPlan(settings, clean, attack, target, substitute)
 
 

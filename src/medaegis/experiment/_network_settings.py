@@ -12,7 +12,7 @@ from medaegis.experiment._recipe import Settings
 from medaegis.experiment._stages_data import PHANTOM, Part, SplitCases, images_stage
 from medaegis.experiment._stages_model import Classifier, file_hash
 from medaegis.experiment._volume_settings import WindowText
-from medaegis.models import TrainSettings, build_model, find_weights, network_hash
+from medaegis.models import TrainSettings, build_model, find_weights, own_hash
 
 
 def _budget(value: object) -> str:
@@ -123,7 +123,7 @@ def classifier_on(settings: NetworkSettings, split: SplitCases) -> Classifier:
         split,
         model=settings.model,
         weights_hash=file_hash(weights),
-        network_hash=own_network_hash(settings),
+        network_hash=_own_hash(settings, split.images.shape),
         train=train if settings.epochs else None,
         seed=settings.seed,
         train_eps=budget,
@@ -132,8 +132,8 @@ def classifier_on(settings: NetworkSettings, split: SplitCases) -> Classifier:
     )
 
 
-def own_network_hash(settings: NetworkSettings) -> str:
+def _own_hash(settings: NetworkSettings, shape: tuple[int, ...]) -> str:
     """Hash of what the user's factory makes, which also shows early that it can be made; "" for a named network."""
     if ":" not in settings.model:
         return ""
-    return network_hash(build_model(settings.model, classes=2, seed=settings.seed).model)
+    return own_hash(build_model(settings.model, classes=2, seed=settings.seed).model, shape)

@@ -13,7 +13,7 @@ from medaegis.experiment._stages_data import images_stage
 from medaegis.experiment._stages_model import file_hash
 from medaegis.experiment._stages_own import CleanPass
 from medaegis.experiment._volume_settings import WindowText
-from medaegis.models import build_model, network_hash
+from medaegis.models import build_model, own_hash
 
 PHANTOMS = 200  # a class, where no limit is given
 
@@ -77,7 +77,7 @@ def clean_pass(settings: OwnSettings) -> tuple[CleanPass, nn.Module]:
         images,
         settings.model,
         file_hash(settings.weights),
-        network_hash(built.model) if own else "",
+        own_hash(built.model, images.shape) if own else "",
         0 if own else settings.seed,
         weights=settings.weights,
     )

@@ -17,8 +17,6 @@ from medaegis.experiment._store import Store
 
 PAPERS = {"hfc21": "HFC-21", "hfc23": "HFC-23", "aegis": "Medical Aegis"}
 """The papers by the beginning of their recipes' names."""
-FAILURES = (MedaegisError, RuntimeError, ValueError, ArithmeticError, LookupError, TypeError, OSError, MemoryError)
-"""What one recipe may raise without stopping the others; a stop by the user is none of them."""
 
 
 class Failed(NamedTuple):
@@ -103,7 +101,7 @@ def run_recipes(
         context = Context(store, device=device, batch_size=batch_size, progress=progress)
         try:
             finished[plan.recipe.name] = finish(plan, folder / plan.folder, context, say)
-        except FAILURES as error:
+        except Exception as error:  # noqa: BLE001  # whatever one recipe raises stops no other; a stop by the user is no Exception
             failed.append(_failure(plan.recipe.name, error, say))
         computed += sum(not entry.cached for entry in context.log.values())
     return Several(finished, tuple(failed), len(known), computed, store.root)
@@ -114,7 +112,7 @@ def _planned(recipes: Sequence[Recipe], say: Callable[[str], None], **how: Any) 
     for recipe in recipes:
         try:
             plans.append(planned(recipe, **how))
-        except FAILURES as error:
+        except Exception as error:  # noqa: BLE001  # as in `run_recipes`
             failed.append(_failure(recipe.name, error, say))
     return plans, failed
 

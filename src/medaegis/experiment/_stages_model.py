@@ -37,7 +37,7 @@ class Classifier(Stage):
         split: the cases.
         model: as `build_model` takes it.
         weights_hash: hash of the weights' file, "imagenet", or "".
-        network_hash: `network_hash` of the user's own network, "" for a named one.
+        network_hash: `own_hash` of the user's own network, "" for a named one.
         train: how to train; None takes the model as its factory returns it (with its weights, if any).
         seed: of initialisation, order and augmentation.
         train_eps: Linf budget of adversarial training, 0 for training on the images themselves.

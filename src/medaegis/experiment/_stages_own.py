@@ -28,7 +28,7 @@ class CleanPass(Stage):
         images: the data.
         model: as `build_model` takes it.
         weights_hash: hash of the weights' file, "imagenet", or "".
-        network_hash: `network_hash` of the user's own network, "" for a named one.
+        network_hash: `own_hash` of the user's own network, "" for a named one.
         seed: of what a network draws when it is built.
         weights: path of the weights, "imagenet", or None.
     """
@@ -96,7 +96,7 @@ class AttackedChunk(Stage):
         start: number of attacked cases before these; a case's draws do not depend on how cases are cut into chunks.
         probe: an extra run, of which only the outcome is kept.
         substitute: `package.module:factory` of a network that makes the images in the attacked one's place, or "".
-        substitute_hash: its `network_hash`.
+        substitute_hash: its `own_hash`.
     """
 
     clean: CleanPass

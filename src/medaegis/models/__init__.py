@@ -2,7 +2,7 @@
 
 from medaegis.models._checkpoint import read_checkpoint, write_checkpoint
 from medaegis.models._frozen import frozen, ieee_float32, repeatable, seeded
-from medaegis.models._hash import network_hash
+from medaegis.models._hash import network_hash, own_hash
 from medaegis.models._speed import Accelerated, accelerate
 from medaegis.models._taps import PENULTIMATE, Taps, channel_means
 from medaegis.models._train import Adversary, Cases, Trained, TrainSettings, augment, train_classifier
@@ -32,6 +32,7 @@ __all__ = [
     "load_factory",
     "load_partial",
     "network_hash",
+    "own_hash",
     "read_checkpoint",
     "read_state",
     "repeatable",
