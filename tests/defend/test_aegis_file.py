@@ -16,6 +16,7 @@ from defend.toy import toy_images
 from medaegis import DataError, InputError
 from medaegis.defend import JPEG, Aegis, BitDepth, Chain, _aegis_file
 from medaegis.defend._aegis_file import aegis_hash
+from medaegis.models import network_hash
 
 
 @pytest.fixture(scope="module")
@@ -89,6 +90,17 @@ def test_the_classifier_is_not_in_the_file(guard, file) -> None:
     told = json.loads(text)
     assert told["format"] == 1
     assert {"network_hash", "cushion", "taps", "settings", "thresholds", "class_names", "tnr", "counts"} <= set(told)
+
+
+def test_the_same_numbers_behind_other_code_are_another_network(guard, file, tmp_path) -> None:
+    other = learned()
+    other.register_forward_pre_hook(lambda _, given: (0.5 * given[0],))
+    assert network_hash(other) == network_hash(learned())
+    with pytest.raises(InputError, match="has the same numbers but answers the same images otherwise"):
+        Aegis.load(file, other)
+    older = replace(guard, facts=guard.facts._replace(answers=()))
+    older.save(tmp_path / "older")
+    assert Aegis.load(tmp_path / "older", other).facts.answers == ()
 
 
 def test_no_byte_can_change(file) -> None:

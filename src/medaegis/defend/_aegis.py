@@ -36,7 +36,7 @@ from medaegis.defend._shield_settings import ShieldSettings
 from medaegis.defend._shield_system import Shielded
 from medaegis.defend._shield_train import TrainedShields, train_shields
 from medaegis.measure import threshold_at
-from medaegis.models import network_hash
+from medaegis.models import answers_to_noise, network_hash, says_the_same
 
 DEFAULT_CUSHION = JPEG(quality=80)
 
@@ -57,6 +57,7 @@ class AegisFacts(NamedTuple):
         history: of the training, one dictionary an epoch; see `TrainedShields`.
         probe_auc: the worst AUC of stronger attacks than those of the training, on the Shields alone; None where
             none were tried.
+        answers: of the classifier to noise, by `medaegis.models.answers_to_noise`; none in guards of before.
     """
 
     network_hash: str
@@ -69,6 +70,7 @@ class AegisFacts(NamedTuple):
     calibration: tuple[tuple[float, ...], ...]
     history: tuple[dict[str, float], ...]
     probe_auc: float | None = None
+    answers: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -181,6 +183,7 @@ class Aegis:
             calibration=_calibration(Shielded(model, trained.shields, step), cases, parts, chosen.batch_size),
             history=trained.history,
             probe_auc=None if math.isnan(trained.probe_auc) else trained.probe_auc,
+            answers=answers_to_noise(model, tuple(first.shape[1:])),
         )
         return cls(model, trained.shields, cushion, torch.zeros(trained.shields.classes), facts).at(tnr)
 
@@ -265,6 +268,13 @@ class Aegis:
                 f"`model` of Aegis.load must be the network that {path} was fitted on, with hash {told}, got one with "
                 f"{found}. Its decisions would mean nothing. Give that network, or fit a guard for this one."
             )
+        answers, shape = stored.values.get("answers"), tuple(stored.values.get("image_shape", ()))
+        if answers and not says_the_same(model, shape, answers):
+            raise InputError(
+                f"`model` of Aegis.load must compute what it did when {path} was fitted, and has the same numbers but "
+                "answers the same images otherwise: its code has changed, or what it does before its first layer. "
+                "Give that code, or fit a guard for this one."
+            )
         try:
             return cls.restore(model, stored.tensors, stored.values)
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
@@ -302,6 +312,7 @@ class Aegis:
             calibration=tuple(tuple(own) for own in values["calibration"]),
             history=tuple(values["history"]),
             probe_auc=values.get("probe_auc"),
+            answers=tuple(values.get("answers", ())),
         )
         thresholds = torch.tensor(values["thresholds"], dtype=torch.float32)
         return cls(model, shields.to(device), cushion, thresholds, facts, dict(values["about"]))

@@ -36,7 +36,7 @@ from medaegis.experiment._stages_own_detect import (
     check_enough,
 )
 from medaegis.experiment._volume_settings import refuse_volumes
-from medaegis.models import PENULTIMATE, Taps, network_hash
+from medaegis.models import PENULTIMATE, Taps, answers_to_noise, network_hash
 
 DEFAULT = ("KD", "MAHA", "LID")
 
@@ -155,7 +155,7 @@ class DetectPlan:
         clean, settings = self.clean, self.settings
         data = clean.images.dataset(context)
         index = self.parts.parts(context)
-        sizes = {part: len(rows) for part, rows in index.items()}
+        sizes, model = {part: len(rows) for part, rows in index.items()}, clean.load(context)
         by_class = {
             part: dict(zip(data.class_names, np.bincount(data.labels[rows]).tolist(), strict=True))
             for part, rows in index.items()
@@ -166,7 +166,8 @@ class DetectPlan:
                 "name": clean.model,
                 "weights": settings.weights,
                 "seed": clean.seed,
-                "network_hash": network_hash(clean.load(context)),
+                "network_hash": network_hash(model),
+                "answers": answers_to_noise(model, clean.images.shape),
                 "loaded": str(context.get(clean).info["loaded"]),
             },
             "class_names": list(data.class_names),

@@ -24,7 +24,7 @@ from medaegis.experiment._verdict_table import (
     rows_of,
     write_table,
 )
-from medaegis.models import network_hash
+from medaegis.models import network_hash, says_the_same
 
 ANY = "any"
 
@@ -131,6 +131,14 @@ def known_network(known: DetectorSet, model: str | None = None, weights: str | P
             f"The detectors in {known.folder} were fitted on another network: {told['name']} with hash "
             f"{told['network_hash']}, and {given} has {found}. Their scores "
             "would mean nothing for it. Give the network of the fit with --model and --weights, or fit detectors again."
+        )
+    answers, frame = told.get("answers"), known.frame
+    shape = (frame.channels, *(() if frame.depth is None else (frame.depth,)), frame.size, frame.size)
+    if answers and not says_the_same(built.model, shape, answers):
+        raise InputError(
+            f"The detectors in {known.folder} were fitted on a network of these numbers that computed something else: "
+            f"the code of {given} has changed since, or what it does before its first layer. Their scores would mean "
+            "nothing for it. Give the code of the fit, or fit detectors again."
         )
     return built.model
 

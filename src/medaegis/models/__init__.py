@@ -2,7 +2,7 @@
 
 from medaegis.models._checkpoint import read_checkpoint, write_checkpoint
 from medaegis.models._frozen import frozen, ieee_float32, repeatable, seeded
-from medaegis.models._hash import network_hash, own_hash
+from medaegis.models._hash import answers_to_noise, network_hash, own_hash, says_the_same
 from medaegis.models._speed import Accelerated, accelerate
 from medaegis.models._taps import PENULTIMATE, Taps, channel_means
 from medaegis.models._train import Adversary, Cases, Trained, TrainSettings, augment, train_classifier
@@ -23,6 +23,7 @@ __all__ = [
     "TrainSettings",
     "Trained",
     "accelerate",
+    "answers_to_noise",
     "augment",
     "build_model",
     "channel_means",
@@ -36,6 +37,7 @@ __all__ = [
     "read_checkpoint",
     "read_state",
     "repeatable",
+    "says_the_same",
     "seeded",
     "train_classifier",
     "write_checkpoint",

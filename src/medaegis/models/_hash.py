@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 
 import torch
 from torch import nn
+
+ROUNDING = 0.01
+"""By how much answers may differ between devices, as a share of the largest."""
 
 
 def network_hash(model: nn.Module) -> str:
@@ -23,42 +27,51 @@ def network_hash(model: nn.Module) -> str:
     return whole.hexdigest()
 
 
-def behaviour_hash(model: nn.Module, shape: tuple[int, ...]) -> str:
-    """Hash of what a network says of two images of noise, to three digits: other code with the same numbers in it is
-    another classifier too.
+def answers_to_noise(model: nn.Module, shape: tuple[int, ...]) -> tuple[float, ...]:
+    """What a network says of two images of noise, always the same; other code with the same numbers says other things.
 
     Args:
-        model: on its device, in evaluation mode.
+        model: in evaluation mode.
         shape: of one image, (c, h, w), or of one volume.
 
     Returns:
-        The hash, or "" where the network takes no such images or gives no tensor.
+        Every number; none where the network takes no such images or gives no tensor.
 
     Example:
-        >>> once, twice = nn.Flatten(), nn.Sequential(nn.Flatten(), nn.Hardtanh(0, 0.5))
-        >>> network_hash(nn.Identity()) == network_hash(nn.Identity())
-        True
-        >>> behaviour_hash(once, (1, 2, 2)) == behaviour_hash(twice, (1, 2, 2))
-        False
-        >>> behaviour_hash(nn.Linear(3, 1), (1, 2, 2))
-        ''
+        >>> len(answers_to_noise(nn.Flatten(), (1, 2, 2))), answers_to_noise(nn.Linear(3, 1), (1, 2, 2))
+        (8, ())
     """
     device = next((p.device for p in model.parameters()), torch.device("cpu"))
     images = torch.rand(2, *shape, generator=torch.Generator().manual_seed(0)).to(device)
     try:
         with torch.no_grad(), torch.random.fork_rng(devices=[]):
-            found = model(images)
-        told = [f"{value:.3g}" for value in found.double().cpu().flatten().tolist()]
+            return tuple(model(images).double().cpu().flatten().tolist())
     except Exception:  # noqa: BLE001  # a user's network; what it needs is said where it is used
-        return ""
-    return hashlib.blake2b(" ".join(told).encode(), digest_size=8).hexdigest()
+        return ()
 
 
 def own_hash(model: nn.Module, shape: tuple[int, ...]) -> str:
-    """What a user's network is stored under: `network_hash`, then `behaviour_hash`.
+    """What a user's network is stored under: `network_hash`, and its answers to noise to three digits.
 
     Example:
-        >>> len(own_hash(nn.Flatten(), (1, 2, 2)))
-        49
+        >>> once, twice = nn.Flatten(), nn.Flatten()
+        >>> twice.forward = lambda x: 2 * x.flatten(1)
+        >>> network_hash(once) == network_hash(twice), own_hash(once, (1, 2, 2)) == own_hash(twice, (1, 2, 2))
+        (True, False)
     """
-    return "-".join(part for part in (network_hash(model), behaviour_hash(model, shape)) if part)
+    told = " ".join(f"{value:.3g}" for value in answers_to_noise(model, shape))
+    return f"{network_hash(model)}-{hashlib.blake2b(told.encode(), digest_size=8).hexdigest()}"
+
+
+def says_the_same(model: nn.Module, shape: tuple[int, ...], told: Sequence[float]) -> bool:
+    """Whether a network's answers to noise are those of before, but for the rounding of another device.
+
+    Example:
+        >>> says_the_same(nn.Flatten(), (1, 2, 2), answers_to_noise(nn.Flatten(), (1, 2, 2)))
+        True
+        >>> says_the_same(nn.Flatten(), (1, 2, 2), [0.0] * 8)
+        False
+    """
+    found = answers_to_noise(model, shape)
+    room = ROUNDING * (1 + max(map(abs, told), default=0.0))
+    return len(found) == len(told) and all(abs(a - b) <= room for a, b in zip(found, told, strict=True))

@@ -151,6 +151,15 @@ def test_a_damaged_image_is_named_or_listed(nets: str, world: World, tmp_path: P
     assert (code, "None of the 1 files is an image" in output) == (2, True)
 
 
+def test_a_network_of_other_code_is_refused(nets: str, world: World, tmp_path: Path) -> None:
+    told = facts(world)["model"]
+    assert told["answers"]
+    changed = edited(world, tmp_path / "moved", model=told | {"answers": [2 * value + 1 for value in told["answers"]]})
+    code, output = score(nets, changed, world.clean, tmp_path / "a.csv")
+    assert code == 2
+    assert "computed something else" in output
+
+
 def test_another_network_is_refused(nets: str, world: World, tmp_path: Path) -> None:
     network = striped.trained(load_factory(f"{nets}:blank"), world.train)
     with torch.no_grad():
