@@ -285,6 +285,7 @@ def aegis_fit(
 
     Leaves guard.safetensors in OUT. Stopped runs go on where they were: give the same command again.
     """
+    from medaegis.defend import GOOD
     from medaegis.experiment import parse_changes, run_aegis_fit
 
     settings = parse_changes(changes + more) | _given(given)
@@ -300,6 +301,14 @@ def aegis_fit(
     click.echo(f"Validation AUC, the worst over Shields and training attacks: {best:.3f} in the best epoch.")
     if facts.probe_auc is not None:
         click.echo(f"Against attacks of 40 steps that they did not learn from: {facts.probe_auc:.3f}.")
+    worst = min(best, 1.0 if facts.probe_auc is None else facts.probe_auc)
+    if worst < GOOD:
+        click.echo(
+            f"warning: this guard does not hold: attacks leave an AUC of {worst:.3f}, where 1 tells all "
+            "from clean images and 0.5 is guessing. Train longer (--epochs), on more images, or with --training "
+            "hardened.",
+            err=True,
+        )
     click.echo(f"Guard: {done.path}, SHA-256 {done.sha256}")
 
 

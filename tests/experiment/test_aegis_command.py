@@ -34,6 +34,16 @@ QUICK = (
 )
 
 
+class Fake(NamedTuple):
+    """What `run_aegis_fit` returns."""
+
+    guard: Aegis
+    path: Path
+    sha256: str = ""
+    computed: int = 0
+    found: int = 0
+
+
 class World(NamedTuple):
     """Files of one network: training images, its weights, new images, and its guard."""
 
@@ -88,6 +98,18 @@ def rows(text: str) -> list[dict[str, str]]:
 
 def network(nets: str, world: World) -> torch.nn.Module:
     return build_model(f"{nets}:blank", classes=2, weights=world.weights, channels=3).model
+
+
+@pytest.mark.parametrize("auc", [0.95, 0.4])
+def test_a_guard_that_does_not_hold_is_called_that(
+    nets: str, world: World, monkeypatch: pytest.MonkeyPatch, auc: float
+) -> None:
+    guard = Aegis.load(world.guard, network(nets, world))
+    history = ({**guard.facts.history[0], "validation_auc": 0.9},)
+    told = replace(guard, facts=guard.facts._replace(history=history, probe_auc=auc))
+    monkeypatch.setattr("medaegis.experiment.run_aegis_fit", lambda *_a, **_k: Fake(told, world.guard))
+    output = fit(nets, world.train, world.weights, world.fitted)[1]
+    assert ("warning: this guard does not hold: attacks leave an AUC of 0.400" in output) == (auc < 0.8)
 
 
 @pytest.mark.parametrize(
