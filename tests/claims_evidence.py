@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from itertools import chain
 from typing import Any, NamedTuple
 
@@ -10,6 +11,10 @@ from findings_tables import RESULTS, Line, lines_of
 
 Ask = Callable[[Mapping[str, str] | None], "Evidence | None"]
 """Asks a stored run, or the one that a mapping names in its place; None where there is none."""
+
+
+class MissingRowError(AssertionError):
+    """A run has no row of which a claim speaks."""
 
 
 class Figure(NamedTuple):
@@ -46,7 +51,8 @@ def chosen(run: str, sheet: str = "table", **wanted: str | tuple[str, ...]) -> l
         return all(line[name] in (v if isinstance(v, tuple) else (v,)) for name, v in wanted.items())
 
     found = [line for line in lines_of(run, sheet) if fits(line) and line["value"] is not None]
-    assert found, f"{run} has no row with {wanted}"
+    if not found:
+        raise MissingRowError(f"{run} has no row with {wanted}")
     return found
 
 
@@ -130,8 +136,14 @@ def falls_further(
 
 def _lazily(run: str, figures: Callable[[str], list[Figure]], unit: str = "") -> Ask:
     def ask(instead: Mapping[str, str] | None) -> Evidence | None:
-        asked = run if instead is None else instead.get(run, "")
-        return Evidence(asked, tuple(figures(asked)), unit) if asked and (RESULTS / asked).exists() else None
+        if instead is None:
+            return Evidence(run, tuple(figures(run)), unit) if (RESULTS / run).exists() else None
+        asked = instead.get(run, "")
+        if not asked or not (RESULTS / asked).exists():
+            return None
+        with suppress(MissingRowError):  # the other run may have less
+            return Evidence(asked, tuple(figures(asked)), unit)
+        return None
 
     return ask
 

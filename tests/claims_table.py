@@ -15,9 +15,7 @@ RIVALS = ("rivals-fundus", "rivals-chest-xray")
 SEMI = ("hfc23-table4/semi-white-box-fundus", "hfc23-table4/semi-white-box-chest-xray")
 
 AGAIN = {
-    **{name: f"hfc21-table2/{name}" for name in HIDING},
-    **{f"hiding-{data}": f"hfc23-table1/detectors-{data}" for data in ("fundus", "chest-xray")},
-    **{name: f"hfc23-table2/{name}" for name in RIVALS},
+    **dict(zip(HIDING, ("hfc23-fig6", "hfc23-fig7"), strict=True)),
     **{name: f"hfc23-table6/{name}" for name in ("ood-lesions-fundus", "ood-lesions")},
     "components-fundus": "hfc23-table3",
     "gradient-direction": "hfc23-fig2",

@@ -409,6 +409,7 @@ TABLES: dict[str, Callable[[str], list[str]]] = {
     "defence-chest-xray-shallow": worst_curve,
     **dict.fromkeys(PAIRS, on_another_processor),
     "hfc23-table3": ways,
+    "hfc21-supp1/components-chest-xray": ways,
 }
 CROSSED = ("detectors-fundus", "detectors-chest-xray")
 """Of these there is a matrix, and a table by layer."""
@@ -439,6 +440,7 @@ RECIPES = {
     "defence-chest-xray-shallow": "defence-chest-xray",
     "adrenal3d-selective": "adrenal3d",
     "adrenal3d-weight": "adrenal3d",
+    "hfc21-supp1/components-chest-xray": "hfc21-supp1",
 }
 """Of stored results that are not called as their recipe is."""
 
