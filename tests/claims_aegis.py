@@ -9,7 +9,7 @@ from claims_evidence import Claim, at_least, at_most, drops_at_most, lower
 DEFENCES = ("defence-fundus", "defence-chest-xray")
 ALONE = ("defence-fundus-paper", "defence-chest-xray-paper")
 """Where the Shield alone was tried."""
-AEGIS = ("defence-fundus-paper", "defence-chest-xray-aegis")
+AEGIS = ("defence-fundus-aegis", "defence-chest-xray-aegis")
 """Where Medical Aegis was tried."""
 TABLE_2 = "aegis-table2"
 BOTH_CUSHIONS = (f"{TABLE_2}/cushion-detectors-fundus", "cushion-detectors-chest-xray")
