@@ -5,10 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import torch
+from torch import nn
 
 from medaegis.experiment import AttackSettings, attack_plan
 from medaegis.experiment._network_settings import NetworkSettings, classifier_stage
-from medaegis.models import load_factory, network_hash
+from medaegis.models import answers_to_noise, load_factory, network_hash, says_the_same
 
 CODE = """
 import torch
@@ -52,3 +54,17 @@ def test_results_are_not_those_of_the_code_before(monkeypatch: pytest.MonkeyPatc
     assert keys() == first  # the same code, the same stages
     monkeypatch.setattr("own_nets.before", lambda: after)
     assert not keys() & first
+
+
+def test_asking_leaves_a_network_as_it_is_and_draws_the_same() -> None:
+    class Draws(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x + torch.rand_like(x)
+
+    network = nn.Sequential(nn.BatchNorm2d(1), nn.Dropout(), Draws(), nn.Flatten()).train()
+    before = network_hash(network)
+    told = answers_to_noise(network, (1, 4, 4))
+    assert len(told) == 32
+    assert answers_to_noise(network, (1, 4, 4)) == told
+    assert says_the_same(network, (1, 4, 4), told)
+    assert (network_hash(network), network.training) == (before, True)

@@ -8,8 +8,10 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
+from medaegis.models._frozen import frozen, seeded
+
 ROUNDING = 0.01
-"""By how much answers may differ between devices, as a share of the largest."""
+"""By how much answers may differ between devices: this, and as large a share of the largest."""
 
 
 def network_hash(model: nn.Module) -> str:
@@ -31,7 +33,7 @@ def answers_to_noise(model: nn.Module, shape: tuple[int, ...]) -> tuple[float, .
     """What a network says of two images of noise, always the same; other code with the same numbers says other things.
 
     Args:
-        model: in evaluation mode.
+        model: asked in evaluation mode, and left as it came.
         shape: of one image, (c, h, w), or of one volume.
 
     Returns:
@@ -44,7 +46,7 @@ def answers_to_noise(model: nn.Module, shape: tuple[int, ...]) -> tuple[float, .
     device = next((p.device for p in model.parameters()), torch.device("cpu"))
     images = torch.rand(2, *shape, generator=torch.Generator().manual_seed(0)).to(device)
     try:
-        with torch.no_grad(), torch.random.fork_rng(devices=[]):
+        with frozen(model), seeded(0, device), torch.no_grad():
             return tuple(model(images).double().cpu().flatten().tolist())
     except Exception:  # noqa: BLE001  # a user's network; what it needs is said where it is used
         return ()
