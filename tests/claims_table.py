@@ -7,7 +7,7 @@ from typing import Any
 
 from claims_aegis import BLOCKS, of_the_defence, raised
 from claims_evidence import Ask, Claim, at_least, at_most, falls_further, judged, judged_again, lower
-from findings_tables import table
+from findings_tables import PAIRS, table
 
 HIDING = ("detectors-fundus", "detectors-chest-xray")
 ALL_ATTACKS = ("hiding-fundus", "hiding-chest-xray")
@@ -15,7 +15,7 @@ RIVALS = ("rivals-fundus", "rivals-chest-xray")
 SEMI = ("hfc23-table4/semi-white-box-fundus", "hfc23-table4/semi-white-box-chest-xray")
 
 AGAIN = {
-    **dict(zip(HIDING, ("hfc23-fig6", "hfc23-fig7"), strict=True)),
+    **dict(PAIRS.values()),
     **{name: f"hfc23-table6/{name}" for name in ("ood-lesions-fundus", "ood-lesions")},
     "components-fundus": "hfc23-table3",
     "gradient-direction": "hfc23-fig2",

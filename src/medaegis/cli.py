@@ -285,7 +285,7 @@ def aegis_fit(
 
     Leaves guard.safetensors in OUT. Stopped runs go on where they were: give the same command again.
     """
-    from medaegis.defend import GOOD
+    from medaegis.defend._shield_probe import GOOD
     from medaegis.experiment import parse_changes, run_aegis_fit
 
     settings = parse_changes(changes + more) | _given(given)

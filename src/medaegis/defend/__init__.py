@@ -11,7 +11,6 @@ from medaegis.defend._jpeg_draws import JPEGDraws
 from medaegis.defend._shield_accept import ShieldVerdict, shield_accepts, shield_logits, shield_thresholds
 from medaegis.defend._shield_net import ShieldNet, Shields
 from medaegis.defend._shield_plan import TapPlan, tap_plan
-from medaegis.defend._shield_probe import GOOD
 from medaegis.defend._shield_settings import ShieldSettings, TrainingAttack
 from medaegis.defend._shield_system import (
     SHIELDS,
@@ -26,7 +25,6 @@ from medaegis.defend._total_variation import TotalVariation
 from medaegis.defend._warnings import DefenceWarning
 
 __all__ = [
-    "GOOD",
     "JPEG",
     "SHIELDS",
     "Aegis",
