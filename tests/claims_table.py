@@ -297,7 +297,7 @@ def _further() -> list[Claim]:
                 )
             ),
             ("stronger-hiding",),
-            words="selective projection mends it: [beyond the papers](findings.md#beyond-the-papers)",
+            words="selective projection mends it: [beyond the papers](findings/hiding.md#beyond-the-papers)",
         ),
         *_elsewhere(),
     ]

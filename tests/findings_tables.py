@@ -1,4 +1,4 @@
-"""The tables of docs/findings.md, from the stored results: `python tests/findings_tables.py` prints them."""
+"""The tables of docs/findings, from the stored results: `python tests/findings_tables.py` prints them."""
 
 from __future__ import annotations
 
