@@ -7,17 +7,20 @@ from typing import Any
 
 from claims_aegis import BLOCKS, of_the_defence, raised
 from claims_evidence import Ask, Claim, at_least, at_most, falls_further, judged, judged_again, lower
-from findings_tables import PAIRS, table
+from findings_tables import EARLIER, table
 
-HIDING = ("detectors-fundus", "detectors-chest-xray")
+HIDING = ("hfc21-table2/detectors-fundus", "hfc21-table2/detectors-chest-xray")
 ALL_ATTACKS = ("hiding-fundus", "hiding-chest-xray")
 RIVALS = ("rivals-fundus", "rivals-chest-xray")
 SEMI = ("hfc23-table4/semi-white-box-fundus", "hfc23-table4/semi-white-box-chest-xray")
 
+LESIONS = ("hfc23-table6/ood-lesions-fundus", "hfc23-table6/ood-lesions")
+COMPONENTS = "hfc23-table3"
+
 AGAIN = {
-    **dict(PAIRS.values()),
-    **{name: f"hfc23-table6/{name}" for name in ("ood-lesions-fundus", "ood-lesions")},
-    "components-fundus": "hfc23-table3",
+    **EARLIER,
+    **dict(zip(LESIONS, ("ood-lesions-fundus", "ood-lesions"), strict=True)),
+    COMPONENTS: "components-fundus",
     "gradient-direction": "hfc23-fig2",
 }
 """Runs with the same settings and seed on another kind of processor, so of other networks."""
@@ -144,20 +147,20 @@ def _claims() -> list[Claim]:
             tuple(
                 at_most(
                     9,
-                    "components-fundus",
+                    COMPONENTS,
                     detector="MAHA",
                     metric="AUC",
                     hfc=("with", *(f"HFC, K = {k}" for k in (2, 4, 8, 16, 32))),
                 )
             ),
-            ("components-fundus",),
+            (COMPONENTS,),
         ),
         Claim(
             "HFC-23 Table III",
             "On fundus images many components hide better from KD than one",
             tuple(
                 lower(
-                    "components-fundus",
+                    COMPONENTS,
                     than={"hfc": "with"},
                     by=("attack",),
                     detector="KD",
@@ -165,7 +168,7 @@ def _claims() -> list[Claim]:
                     hfc=("HFC, K = 16", "HFC, K = 32"),
                 )
             ),
-            ("components-fundus",),
+            (COMPONENTS,),
         ),
         *_movement(),
         Claim(
@@ -251,13 +254,12 @@ def _direction() -> list[Claim]:
 
 
 def _further() -> list[Claim]:
-    lesion_runs = ("ood-lesions-fundus", "ood-lesions")
     return [
         Claim(
             "HFC-23 Table VI",
             "The HFC score finds synthetic lesions with an AUC of at least 84",
-            tuple(at_least(84, *lesion_runs, detector="HFC", metric="AUC")),
-            lesion_runs,
+            tuple(at_least(84, *LESIONS, detector="HFC", metric="AUC")),
+            LESIONS,
         ),
         Claim(
             "HFC-23 V-H",
@@ -266,7 +268,7 @@ def _further() -> list[Claim]:
                 found
                 for size, few, many in (("small", 2, 6), ("medium", 1, 4), ("large", 1, 3))
                 for found in lower(
-                    *lesion_runs,
+                    *LESIONS,
                     than={"attack": f"{size} lesions x {many}"},
                     by=("detector",),
                     attack=f"{size} lesions x {few}",
@@ -274,13 +276,13 @@ def _further() -> list[Claim]:
                     metric="AUC",
                 )
             ),
-            lesion_runs,
+            LESIONS,
         ),
         Claim(
             "HFC-23 Table VI",
             "Lesions change at most 10 % of the decisions",
-            tuple(at_most(10, *lesion_runs, metric="FR")),
-            lesion_runs,
+            tuple(at_most(10, *LESIONS, metric="FR")),
+            LESIONS,
         ),
         Claim(
             "HFC-23 V-I",

@@ -17,8 +17,11 @@ NAMES = {"without": "none", "with": "HFC"}
 
 SHIELD, AEGIS = "Shield, paper", "Medical Aegis (jpeg:80), paper"
 SIX = ("KD", "MAHA", "LID", "SVM", "DNN", "BU")
-PAIRS = {"hfc23-fig6": ("detectors-fundus", "hfc23-fig6"), "hfc23-fig7": ("detectors-chest-xray", "hfc23-fig7")}
-"""Results of the same settings and seed on two kinds of processor, by the second."""
+EARLIER = {
+    "hfc21-table2/detectors-fundus": "detectors-fundus",
+    "hfc21-table2/detectors-chest-xray": "detectors-chest-xray",
+}
+"""Results of the same settings and seed that another processor gave before, by those of today's."""
 
 
 def lines_of(recipe: str, sheet: str = "table") -> list[Line]:
@@ -131,6 +134,10 @@ def pairs(recipe: str, metric: str) -> list[str]:
     return table([metric, *SIX], rows)
 
 
+def pairs_by_budget(recipe: str) -> list[str]:
+    return pairs(recipe, "AUC")
+
+
 def six_detectors(recipe: str) -> list[str]:
     return [*pairs(recipe, "AUC"), "", *pairs(recipe, "TPR@90"), "", *pairs(recipe, "undetected")]
 
@@ -221,18 +228,21 @@ def seed_by_seed(recipe: str) -> list[str]:
 
 
 def on_another_processor(recipe: str) -> list[str]:
-    """BIM at 1/256, without -> with HFC, beside the same settings and seed on the processor of the first results."""
-    lines = {name: [line for line in lines_of(name) if line["attack"] in ("", "BIM")] for name in PAIRS[recipe]}
+    """Every way of hiding at 1/256: what another processor gave before / what this one gives."""
+    before, now = lines_of(EARLIER[recipe]), lines_of(recipe)
+    wanted = [
+        f for f in (("", "Adv. Acc"), *((one, "AUC") for one in SIX)) if f in distinct(before, "detector", "metric")
+    ]
 
-    def cell(name: str, detector: str, metric: str) -> str:
-        if metric.startswith("clean"):
-            return figure(only(lines[name], detector="", metric=metric))
-        place = {"attack": "BIM", "eps": "1/256", "detector": detector, "metric": metric}
-        return " -> ".join(figure(only(lines[name], hfc=hfc, **place)) for hfc in NAMES)
+    def cell(**place: str) -> str:
+        return " / ".join(figure(only(lines, **place)) for lines in (before, now))
 
-    measured = [("", "clean accuracy"), ("", "clean AUC"), ("", "Adv. Acc"), *((one, "AUC") for one in SIX)]
-    rows = [[f"{d} {m}".strip(), *(cell(name, d, m) for name in PAIRS[recipe])] for d, m in measured]
-    return table(["figure", *(f"`{name}`" for name in PAIRS[recipe])], rows)
+    rows = [
+        [f"{a} {e}", NAMES.get(way, way), *(cell(attack=a, eps=e, hfc=way, detector=d, metric=m) for d, m in wanted)]
+        for a, e, way in distinct(now, "attack", "eps", "hfc")
+        if e == "1/256"
+    ]
+    return table(["attack", "hidden by", *(d or m for d, m in wanted)], rows)
 
 
 def both_numbers(recipe: str) -> list[str]:
@@ -381,8 +391,12 @@ TABLES: dict[str, Callable[[str], list[str]]] = {
     "ood-lesions-fundus": lesions,
     "ood-lesions": lesions,
     "ood-lesions-contrast-2": lesions,
-    "detectors-fundus": six_detectors,
-    "detectors-chest-xray": six_detectors,
+    "hfc21-table2/detectors-fundus": six_detectors,
+    "hfc21-table2/detectors-chest-xray": six_detectors,
+    "hfc23-fig5/detectors-fundus": pairs_by_budget,
+    "hfc23-fig5/detectors-chest-xray": pairs_by_budget,
+    "detectors-fundus": crossed,
+    "detectors-chest-xray": crossed,
     "white-box-fundus": white_box,
     "white-box-chest-xray": white_box,
     "seeds-chest-xray": seed_by_seed,
@@ -408,15 +422,14 @@ TABLES: dict[str, Callable[[str], list[str]]] = {
     "defence-cushions-identity": found_by_part,
     "defence-layers-hardened": worst_curve,
     "defence-chest-xray-shallow": worst_curve,
-    **dict.fromkeys(PAIRS, on_another_processor),
     "hfc23-table3": ways,
     "hfc21-supp1/components-chest-xray": ways,
 }
-CROSSED = ("detectors-fundus", "detectors-chest-xray")
-"""Of these there is a matrix, and a table by layer."""
 DRAWN = [
     *TABLES.items(),
-    *((name, draw) for name in CROSSED for draw in (crossed, by_layer)),
+    *((name, on_another_processor) for name in EARLIER),
+    ("hfc21-table2/detectors-fundus", by_layer),
+    ("hfc21-table2/detectors-chest-xray", by_layer),
     ("defence-chest-xray-trainings", at_full),
     ("defence-chest-xray-aegis", at_full),
     ("defence-layers", missed_by_part),
@@ -443,6 +456,10 @@ RECIPES = {
     "adrenal3d-selective": "adrenal3d",
     "adrenal3d-weight": "adrenal3d",
     "hfc21-supp1/components-chest-xray": "hfc21-supp1",
+    "hfc23-fig5/detectors-fundus": "hfc23-fig5",
+    "hfc23-fig5/detectors-chest-xray": "hfc23-fig5",
+    "hfc21-table2/detectors-fundus": "hfc21-table2",
+    "hfc21-table2/detectors-chest-xray": "hfc21-table2",
 }
 """Of stored results that are not called as their recipe is."""
 
