@@ -138,6 +138,18 @@ def pairs_by_budget(recipe: str) -> list[str]:
     return pairs(recipe, "AUC")
 
 
+def of_all_data(recipe: str) -> list[str]:
+    """Success and every detector's AUC by data set and budget, without -> with HFC."""
+    lines = lines_of(recipe)
+
+    def row(dataset: str, eps: str) -> list[str]:
+        own = {"dataset": dataset, "eps": eps}
+        success = beside(lines, detector="", metric="Adv. Acc", **own)
+        return [f"{dataset}, {eps}", success, *(beside(lines, detector=d, metric="AUC", **own) for d in SIX)]
+
+    return table(["", "Adv. Acc", *SIX], [row(*place) for place in distinct(lines, "dataset", "eps")])
+
+
 def six_detectors(recipe: str) -> list[str]:
     return [*pairs(recipe, "AUC"), "", *pairs(recipe, "TPR@90"), "", *pairs(recipe, "undetected")]
 
@@ -393,6 +405,7 @@ TABLES: dict[str, Callable[[str], list[str]]] = {
     "ood-lesions-contrast-2": lesions,
     "hfc21-table2/detectors-fundus": six_detectors,
     "hfc21-table2/detectors-chest-xray": six_detectors,
+    "hfc23-fig5": of_all_data,
     "hfc23-fig5/detectors-fundus": pairs_by_budget,
     "hfc23-fig5/detectors-chest-xray": pairs_by_budget,
     "detectors-fundus": crossed,

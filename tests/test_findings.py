@@ -1,4 +1,4 @@
-"""The tables of docs/findings and docs/reference-mode.md are those of the stored results; commands are named."""
+"""The tables of docs/findings, docs/reference-mode.md and README.md are those of the stored results; commands are named."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from findings_tables import DRAWN, RECIPES, RESULTS, TABLES
 
 DOCS = Path(__file__).parents[1] / "docs"
-PAGES = [*sorted((DOCS / "findings").glob("*.md")), DOCS / "reference-mode.md"]
+PAGES = [*sorted((DOCS / "findings").glob("*.md")), DOCS / "reference-mode.md", DOCS.parent / "README.md"]
 PAGE = "\n".join(page.read_text() for page in PAGES)
 
 
