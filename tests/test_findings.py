@@ -1,4 +1,4 @@
-"""The tables of docs/findings, docs/reference-mode.md and README.md are those of the stored results; commands are named."""
+"""The tables of docs/findings, the reference mode and README are those of the stored results; commands are named."""
 
 from __future__ import annotations
 
