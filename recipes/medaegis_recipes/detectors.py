@@ -18,7 +18,7 @@ def _recipe(data: str, title: str, components: int, papers: int) -> Recipe:
     return Recipe(
         name=f"detectors-{data}",
         title=f"Six detectors and HFC: {title}",
-        question="Which detectors notice BIM, PGD and CW, and which still do when HFC hides them?",
+        question="Which detectors notice attacks, and which still do when HFC hides them?",
         settings=HidingSettings(
             size=128,
             model="resnet18",
