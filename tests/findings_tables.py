@@ -10,7 +10,6 @@ import pyarrow.csv
 
 RESULTS = Path(__file__).parents[1] / "results" / "0.1.0"
 Line = dict[str, Any]
-FIGURES = (("", "Adv. Acc"), ("KD", "AUC"), ("KD", "TPR@90"), ("MAHA", "AUC"), ("MAHA", "TPR@90"))
 WAYS = (("", "Adv. Acc"), ("KD", "AUC"), ("MAHA", "AUC"), ("KD", "undetected"), ("MAHA", "undetected"))
 NAMES = {"without": "none", "with": "HFC"}
 
@@ -56,16 +55,6 @@ def beside(lines: list[Line], **place: str) -> str:
     """A figure without -> with HFC, the papers' in brackets."""
     pair = [only(lines, hfc=hfc, **place) for hfc in ("without", "with")]
     return " -> ".join(figure(line) + published(line) for line in pair)
-
-
-def without_and_with(recipe: str) -> list[str]:
-    lines = lines_of(recipe)
-
-    def cell(attack: str, eps: str, detector: str, metric: str) -> str:
-        return beside(lines, attack=attack, eps=eps, detector=detector, metric=metric)
-
-    rows = [[f"{a} {e}", *(cell(a, e, *f) for f in FIGURES)] for a, e in distinct(lines, "attack", "eps")]
-    return table(["attack", *(f"{d} {m}".strip() for d, m in FIGURES)], rows)
 
 
 def ways(recipe: str, keep: Callable[[str], bool] = lambda way: True) -> list[str]:
@@ -408,8 +397,8 @@ def at_full(recipe: str) -> list[str]:
 
 
 TABLES: dict[str, Callable[[str], list[str]]] = {
-    "hiding-fundus": without_and_with,
-    "hiding-chest-xray": without_and_with,
+    "hfc23-table1/detectors-fundus": mim_and_tim,
+    "hfc23-table1/detectors-chest-xray": mim_and_tim,
     "hfc23-table2/rivals-fundus": ways_of_six,
     "hfc23-table2/rivals-chest-xray": ways_of_six,
     "components": ways,
@@ -491,6 +480,8 @@ RECIPES = {
     "hfc21-supp1/components-chest-xray": "hfc21-supp1",
     "hfc23-fig5/detectors-fundus": "hfc23-fig5",
     "hfc23-fig5/detectors-chest-xray": "hfc23-fig5",
+    "hfc23-table1/detectors-fundus": "hfc23-table1",
+    "hfc23-table1/detectors-chest-xray": "hfc23-table1",
     "hfc23-table2/rivals-fundus": "hfc23-table2",
     "hfc23-table2/rivals-chest-xray": "hfc23-table2",
     "hfc21-table2/detectors-fundus": "hfc21-table2",
