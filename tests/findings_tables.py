@@ -401,16 +401,12 @@ TABLES: dict[str, Callable[[str], list[str]]] = {
     "hfc23-table1/detectors-chest-xray": mim_and_tim,
     "hfc23-table2/rivals-fundus": ways_of_six,
     "hfc23-table2/rivals-chest-xray": ways_of_six,
-    "components": ways,
-    "components-fundus": ways,
     "stronger-hiding": ways,
     "fewer-steps": hidden_alone,
     "stress-test": last_block,
     "stress-test-resnet18": last_block,
     "aegis-table1": behind_cushions,
     "aegis-table2": before_and_behind,
-    "ood-lesions-fundus": lesions,
-    "ood-lesions": lesions,
     "ood-lesions-contrast-2": lesions,
     "hfc21-table2/detectors-fundus": six_detectors,
     "hfc21-table2/detectors-chest-xray": six_detectors,
@@ -445,6 +441,8 @@ TABLES: dict[str, Callable[[str], list[str]]] = {
     "defence-layers-hardened": worst_curve,
     "defence-chest-xray-shallow": worst_curve,
     "hfc23-table3": ways,
+    "hfc23-table6/ood-lesions-fundus": lesions,
+    "hfc23-table6/ood-lesions": lesions,
     "hfc21-supp1/components-chest-xray": ways,
 }
 DRAWN = [
@@ -460,7 +458,6 @@ DRAWN = [
     ("defence-chest-xray-shallow", at_full),
 ]
 RECIPES = {
-    "components-fundus": "components",
     "stress-test-resnet18": "stress-test",
     "ood-lesions-contrast-2": "ood-lesions",
     "reference-fundus": "detectors-fundus",
@@ -480,6 +477,8 @@ RECIPES = {
     "hfc21-supp1/components-chest-xray": "hfc21-supp1",
     "hfc23-fig5/detectors-fundus": "hfc23-fig5",
     "hfc23-fig5/detectors-chest-xray": "hfc23-fig5",
+    "hfc23-table6/ood-lesions-fundus": "hfc23-table6",
+    "hfc23-table6/ood-lesions": "hfc23-table6",
     "hfc23-table1/detectors-fundus": "hfc23-table1",
     "hfc23-table1/detectors-chest-xray": "hfc23-table1",
     "hfc23-table2/rivals-fundus": "hfc23-table2",
