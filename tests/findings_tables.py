@@ -22,6 +22,16 @@ EARLIER = {
 }
 """Results of the same settings and seed that another processor gave before, by those of today's."""
 
+REPEATED = {
+    "aegis-table5/defence-layers": "defence-layers",
+    "aegis-table5/defence-cushions": "defence-cushions",
+    "aegis-table4/defence-fundus": "defence-fundus-paper",
+    "aegis-table4/defence-chest-xray": "defence-chest-xray-paper",
+    "hfc23-table1/brain": "brain",
+    "hfc23-table5": "natural-images",
+}
+"""Results that the same kind of processor gave on two days, by the papers' names and by subject."""
+
 
 def lines_of(recipe: str, sheet: str = "table") -> list[Line]:
     return pyarrow.csv.read_csv(RESULTS / recipe / f"{sheet}.csv").to_pylist()

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from findings_tables import DRAWN, RECIPES, RESULTS, TABLES
+from findings_tables import DRAWN, RECIPES, REPEATED, RESULTS, TABLES, lines_of
 
 DOCS = Path(__file__).parents[1] / "docs"
 PAGES = [*sorted((DOCS / "findings").glob("*.md")), DOCS / "reference-mode.md", DOCS.parent / "README.md"]
@@ -28,3 +28,13 @@ def test_the_page_names_the_command(name: str) -> None:
     sets = "".join(f" --set {change}" for change in changes)
     data = " --data DIR" if "--data" in command.split() else ""
     assert f"`medaegis run {RECIPES.get(name, name)}{data}{sets}`" in PAGE
+
+
+@pytest.mark.parametrize(("again", "before"), REPEATED.items())
+def test_the_same_processor_gives_the_same_figures(again: str, before: str) -> None:
+    place = ("dataset", "model", "attack", "eps", "hfc", "detector", "metric")
+    first = {tuple(line[name] for name in place): line["value"] for line in lines_of(before)}
+    # A worst case is over the attackers of the run.
+    both = [line for line in lines_of(again) if line["attack"] != "Worst case"]
+    assert len(both) > 20
+    assert [line["value"] for line in both] == [first[tuple(line[name] for name in place)] for line in both]
