@@ -7,7 +7,7 @@ from contextlib import suppress
 from itertools import chain
 from typing import Any, NamedTuple
 
-from findings_tables import RESULTS, Line, lines_of
+from findings_lines import RESULTS, Line, lines_of
 
 Ask = Callable[[Mapping[str, str] | None], "Evidence | None"]
 """Asks a stored run, or the one that a mapping names in its place; None where there is none."""

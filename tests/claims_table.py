@@ -7,7 +7,8 @@ from typing import Any
 
 from claims_aegis import BLOCKS, of_the_defence, raised
 from claims_evidence import Ask, Claim, at_least, at_most, falls_further, judged, judged_again, lower
-from findings_tables import EARLIER, table
+from findings_lines import table
+from findings_tables import EARLIER
 
 HIDING = ("hfc21-table2/detectors-fundus", "hfc21-table2/detectors-chest-xray")
 ALL_ATTACKS = ("hfc23-table1/detectors-fundus", "hfc23-table1/detectors-chest-xray")

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable
 
-import pyarrow.csv
+from findings_aegis import (
+    at_full,
+    before_and_behind,
+    clean_by_part,
+    defended,
+    found_by_part,
+    missed_by_part,
+    worst_curve,
+)
+from findings_lines import RESULTS, beside, distinct, figure, lines_of, only, published, table
 
-RESULTS = Path(__file__).parents[1] / "results" / "0.1.0"
-Line = dict[str, Any]
 WAYS = (("", "Adv. Acc"), ("KD", "AUC"), ("MAHA", "AUC"), ("KD", "undetected"), ("MAHA", "undetected"))
 NAMES = {"without": "none", "with": "HFC"}
 
 
-SHIELD, AEGIS = "Shield, paper", "Medical Aegis (jpeg:80), paper"
 SIX = ("KD", "MAHA", "LID", "SVM", "DNN", "BU")
 EARLIER = {
     "hfc21-table2/detectors-fundus": "detectors-fundus",
@@ -31,40 +35,6 @@ REPEATED = {
     "hfc23-table5": "natural-images",
 }
 """Results that the same kind of processor gave on two days, by the papers' names and by subject."""
-
-
-def lines_of(recipe: str, sheet: str = "table") -> list[Line]:
-    return pyarrow.csv.read_csv(RESULTS / recipe / f"{sheet}.csv").to_pylist()
-
-
-def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
-    shown = [heads, ["---"] * len(heads), *rows]
-    return [f"| {' | '.join(row)} |" for row in shown]
-
-
-def figure(line: Line, *, interval: bool = False) -> str:
-    value = line["value"]
-    text = f"{value:.0f}" if value in (0, 100) else f"{value:.1f}"
-    return f"{text} [{line['ci_low']:.0f}, {line['ci_high']:.0f}]" if interval else text
-
-
-def published(line: Line) -> str:
-    return "" if line["published"] is None else f" ({line['published']:g})"
-
-
-def only(lines: list[Line], **wanted: str) -> Line:
-    (found,) = [line for line in lines if all(line[name] == value for name, value in wanted.items())]
-    return found
-
-
-def distinct(lines: list[Line], *names: str) -> list[tuple[str, ...]]:
-    return list(dict.fromkeys(tuple(line[name] for name in names) for line in lines if line["attack"]))
-
-
-def beside(lines: list[Line], **place: str) -> str:
-    """A figure without -> with HFC, the papers' in brackets."""
-    pair = [only(lines, hfc=hfc, **place) for hfc in ("without", "with")]
-    return " -> ".join(figure(line) + published(line) for line in pair)
 
 
 def ways(recipe: str, keep: Callable[[str], bool] = lambda way: True) -> list[str]:
@@ -92,7 +62,7 @@ def ways_of_six(recipe: str) -> list[str]:
         return [f"{attack} {eps}", NAMES.get(way, way), *(figure(line) + published(line) for line in found)]
 
     def sheet(metric: str, *heads: str) -> list[str]:
-        rows = [row(*place, metric) for place in distinct(lines, "attack", "eps", "hfc")]
+        rows = [row(a, e, way, metric) for a, e, way in distinct(lines, "attack", "eps", "hfc")]
         return table([metric, "hidden by", *heads, *SIX], rows)
 
     return [*sheet("AUC", "Adv. Acc"), "", *sheet("undetected")]
@@ -261,9 +231,7 @@ def seed_by_seed(recipe: str) -> list[str]:
 def on_another_processor(recipe: str) -> list[str]:
     """Every way of hiding at 1/256: what another processor gave before / what this one gives."""
     before, now = lines_of(EARLIER[recipe]), lines_of(recipe)
-    wanted = [
-        f for f in (("", "Adv. Acc"), *((one, "AUC") for one in SIX)) if f in distinct(before, "detector", "metric")
-    ]
+    wanted = [("", "Adv. Acc"), *((one, "AUC") for one in SIX)]
 
     def cell(**place: str) -> str:
         return " / ".join(figure(only(lines, **place)) for lines in (before, now))
@@ -296,114 +264,6 @@ def both_numbers(recipe: str) -> list[str]:
         for d in SIX
     ]
     return table(["attack", "detector", "ours", "hfc-2021", "published"], rows)
-
-
-def defended(recipe: str) -> list[str]:
-    """Every attacker by defence: the AUC as the papers count it, and the share that fools and is accepted."""
-    lines = lines_of(recipe)
-    names = list(dict.fromkeys(line["detector"] for line in lines))
-
-    def cell(attack: str, eps: str, name: str, metric: str) -> str:
-        found = [r for r in lines if (r["attack"], r["eps"], r["detector"], r["metric"]) == (attack, eps, name, metric)]
-        return figure(found[0], interval=True) + published(found[0]) if found else ""
-
-    heads = [f"{name}: {word}" for name in names for word in ("AUC", "undetected")]
-    rows = [
-        [f"{a} {e}", *(cell(a, e, name, metric) for name in names for metric in ("AUC", "undetected"))]
-        for a, e in distinct(lines, "attack", "eps")
-    ]
-    return table(["attacker", *heads], rows)
-
-
-def before_and_behind(recipe: str) -> list[str]:
-    """Attacks hidden by HFC on every detector without a Cushion and behind one: AUC and the undetected share."""
-    lines = [line for line in lines_of(recipe) if line["hfc"] == "with"]
-    cushioned = [line for line in lines if " behind " in line["model"]]
-    plain = [line for line in lines if line not in cushioned]
-    names = list(dict.fromkeys(line["detector"] for line in plain if line["detector"]))
-    same = {SHIELD: AEGIS}
-
-    def cells(own: list[Line], name: str, attack: str) -> list[str]:
-        auc, missed = (only(own, attack=attack, detector=name, metric=m) for m in ("AUC", "undetected"))
-        return [figure(auc, interval=True) + published(auc), figure(missed, interval=True)]
-
-    rows = [
-        [f"{a} {e}", name, *cells(plain, name, a), *cells(cushioned, same.get(name, name), a)]
-        for a, e in distinct(lines, "attack", "eps")
-        for name in names
-    ]
-    heads = [f"{place}: {word}" for place in ("no Cushion", "behind JPEG-80") for word in ("AUC", "undetected")]
-    return table(["attack + HFC", "detector", *heads], rows)
-
-
-def _part_by_part(recipe: str, metric: str) -> list[str]:
-    """Every defence of an ablation against every attacker, in one of the figures."""
-    lines = [line for line in lines_of(recipe) if line["attack"] and line["metric"] == metric]
-    attacks = distinct(lines, "attack", "eps")
-    names = distinct(lines, "detector")
-
-    def cell(name: str, attack: str, eps: str) -> str:
-        line = only(lines, detector=name, attack=attack, eps=eps)
-        return figure(line, interval=True) + published(line)
-
-    rows = [[name, *(cell(name, *attack) for attack in attacks)] for (name,) in names]
-    return table([f"{metric} by defence", *(f"{attack} {eps}" for attack, eps in attacks)], rows)
-
-
-def found_by_part(recipe: str) -> list[str]:
-    """AUC as the paper counts it."""
-    return _part_by_part(recipe, "AUC")
-
-
-def missed_by_part(recipe: str) -> list[str]:
-    """The share that fools and is accepted."""
-    return _part_by_part(recipe, "undetected")
-
-
-def clean_by_part(recipe: str) -> list[str]:
-    """What every defence of an ablation costs without any attack."""
-    lines = [line for line in lines_of(recipe) if not line["attack"]]
-    metrics = ("clean accuracy", "clean AUC", "clean rejected", "AUC, unchanged")
-
-    def cell(name: str, metric: str) -> str:
-        line = only(lines, detector=name, metric=metric)
-        return figure(line, interval=True) + published(line)
-
-    names = dict.fromkeys(line["detector"] for line in lines)
-    rows = [[name, *(cell(name, metric) for metric in metrics)] for name in names]
-    return table(["no attack", *metrics], rows)
-
-
-def worst_curve(recipe: str) -> list[str]:
-    """The worst case of every defence by budget: AUC over all, over those that fool, and the undetected share."""
-    lines = [line for line in lines_of(recipe) if line["attack"] == "Worst case"]
-    names = list(dict.fromkeys(line["detector"] for line in lines))
-    metrics = ("AUC", "AUC, successful", "undetected")
-
-    def cell(eps: str, name: str, metric: str) -> str:
-        line = only(lines, eps=eps, detector=name, metric=metric)
-        return "-" if line["value"] is None else figure(line, interval=True)
-
-    rows = [[eps, *(cell(eps, name, m) for name in names for m in metrics)] for (eps,) in distinct(lines, "eps")]
-    return table(["budget", *(f"{name}: {metric}" for name in names for metric in metrics)], rows)
-
-
-def at_full(recipe: str) -> list[str]:
-    """Every attacker at its largest budget on every defence: AUC as the paper counts it, undetected share."""
-    lines = [line for line in lines_of(recipe) if line["attack"] not in ("", "Worst case")]
-    names = list(dict.fromkeys(line["detector"] for line in lines))
-    largest = {line["attack"]: line["eps"] for line in lines}
-
-    def cell(attack: str, name: str, metric: str) -> str:
-        own = {"attack": attack, "eps": largest[attack], "detector": name, "metric": metric}
-        found = [line for line in lines if all(line[key] == value for key, value in own.items())]
-        return figure(found[0]) + published(found[0]) if found else ""
-
-    heads = [f"{name}: {word}" for name in names for word in ("AUC", "undetected")]
-    return table(
-        ["attacker", *heads],
-        [[f"{a} {eps}", *(cell(a, n, m) for n in names for m in ("AUC", "undetected"))] for a, eps in largest.items()],
-    )
 
 
 TABLES: dict[str, Callable[[str], list[str]]] = {
@@ -484,19 +344,8 @@ RECIPES = {
     "defence-chest-xray-shallow": "defence-chest-xray",
     "adrenal3d-selective": "adrenal3d",
     "adrenal3d-weight": "adrenal3d",
-    "hfc21-supp1/components-chest-xray": "hfc21-supp1",
-    "hfc23-fig5/detectors-fundus": "hfc23-fig5",
-    "hfc23-fig5/detectors-chest-xray": "hfc23-fig5",
-    "hfc23-table6/ood-lesions-fundus": "hfc23-table6",
-    "hfc23-table6/ood-lesions": "hfc23-table6",
-    "hfc23-table1/detectors-fundus": "hfc23-table1",
-    "hfc23-table1/detectors-chest-xray": "hfc23-table1",
-    "hfc23-table2/rivals-fundus": "hfc23-table2",
-    "hfc23-table2/rivals-chest-xray": "hfc23-table2",
-    "hfc21-table2/detectors-fundus": "hfc21-table2",
-    "hfc21-table2/detectors-chest-xray": "hfc21-table2",
 }
-"""Of stored results that are not called as their recipe is."""
+"""Of stored results that are not called as their recipe is, or as the table that they are a part of."""
 
 if __name__ == "__main__":
     for name, draw in DRAWN:

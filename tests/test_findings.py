@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from findings_tables import DRAWN, RECIPES, REPEATED, RESULTS, TABLES, lines_of
+from findings_lines import RESULTS, lines_of
+from findings_tables import DRAWN, RECIPES, REPEATED, TABLES
 
 DOCS = Path(__file__).parents[1] / "docs"
 PAGES = [*sorted((DOCS / "findings").glob("*.md")), DOCS / "reference-mode.md", DOCS.parent / "README.md"]
@@ -27,7 +28,7 @@ def test_the_page_names_the_command(name: str) -> None:
     assert command.split()[:2] == ["medaegis", "run"]
     sets = "".join(f" --set {change}" for change in changes)
     data = " --data DIR" if "--data" in command.split() else ""
-    assert f"`medaegis run {RECIPES.get(name, name)}{data}{sets}`" in PAGE
+    assert f"`medaegis run {RECIPES.get(name, name.partition('/')[0])}{data}{sets}`" in PAGE
 
 
 @pytest.mark.parametrize(("again", "before"), REPEATED.items())
