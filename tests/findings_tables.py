@@ -29,6 +29,8 @@ EARLIER = {
 REPEATED = {
     "aegis-table5/defence-layers": "defence-layers",
     "aegis-table5/defence-cushions": "defence-cushions",
+    "aegis-table3/defence-fundus": "defence-fundus-paper",
+    "aegis-table3/defence-chest-xray": "defence-chest-xray-paper",
     "aegis-table4/defence-fundus": "defence-fundus-paper",
     "aegis-table4/defence-chest-xray": "defence-chest-xray-paper",
     "hfc23-table1/brain": "brain",
