@@ -262,7 +262,7 @@ def aegis() -> None:
 @_network_options
 @click.option("--out", required=True, type=click.Path(file_okay=False), help="Folder of the guard.")
 @click.option("--cushion", help="jpeg:80, bits:3, tv:0.03, joined by +, or none. Default: jpeg:80.")
-@click.option("--training", help="varied, hardened or paper: what the Shields learn from. Default: varied.")
+@click.option("--training", help="hardened, varied or paper: what the Shields learn from. Default: hardened.")
 @click.option("--epochs", help="Most epochs. Default: 25.")
 @click.option("--tnr", help="Share of clean images of each class that is accepted. Default: 0.9.")
 @click.option(
@@ -305,8 +305,8 @@ def aegis_fit(
     if worst < GOOD:
         click.echo(
             f"warning: this guard does not hold: attacks leave an AUC of {worst:.3f}, where 1 tells all "
-            "from clean images and 0.5 is guessing. Train longer (--epochs), on more images, or with --training "
-            "hardened.",
+            "from clean images and 0.5 is guessing. Train longer (--epochs, and --set then_epochs=16 for hardened) or "
+            "on more images.",
             err=True,
         )
     click.echo(f"Guard: {done.path}, SHA-256 {done.sha256}")

@@ -258,12 +258,12 @@ def test_cushions_by_name() -> None:
 
 def test_training_by_name() -> None:
     plain = AegisSettings(data="phantom-chest", model="small-resnet")
-    assert plain.shield_settings() == ShieldSettings.varied()
+    assert plain.shield_settings() == ShieldSettings.hardened()
     paper = plain.model_copy(update={"training": "paper", "epochs": 5, "last_eps": "8/256", "training_batch": 16})
     found = paper.shield_settings()
     assert (found.attacks, found.epochs, found.growing) == (ShieldSettings.paper().attacks, 5, 5)
     assert (found.last_eps, found.batch_size) == (8 / 256, 16)
-    hardened = plain.model_copy(update={"training": "hardened", "training_batch": 4}).shield_settings()
-    assert hardened == ShieldSettings.hardened().changed(batch_size=4)
-    longer = plain.model_copy(update={"training": "hardened", "then_epochs": 7}).shield_settings()
+    varied = plain.model_copy(update={"training": "varied", "training_batch": 4}).shield_settings()
+    assert varied == ShieldSettings.varied().changed(batch_size=4)
+    longer = plain.model_copy(update={"then_epochs": 7}).shield_settings()
     assert longer == ShieldSettings.hardened().changed(then_epochs=7)

@@ -143,7 +143,7 @@ class Aegis:
             data: a `Dataset`, or images (n, c, *space) in [0, 1], classes (n,) and patients (n,); patients None takes
                 each case for one of its own.
             cushion: None for the Shield alone.
-            settings: of the training; None for `ShieldSettings.varied()`.
+            settings: of the training; None for `ShieldSettings.hardened()`.
             layers: the taps; None chooses them with `tap_plan`.
             tnr: share of clean calibration cases that each class's threshold lets pass.
             seed: of everything random; the global random state is left alone.
@@ -162,7 +162,7 @@ class Aegis:
         check_tnr(tnr)
         good = cushion is None or is_a(cushion, Cushion)
         require(good, "cushion", "Aegis.fit", "a Cushion, as JPEG(80), or None", cushion)
-        chosen, cases = settings or ShieldSettings.varied(), aegis_data(data)
+        chosen, cases = settings or ShieldSettings.hardened(), aegis_data(data)
         parts = aegis_parts(model, cushion, cases, tnr=tnr, batch_size=chosen.batch_size, seed=seed)
         first = cases.images(torch.zeros(1, dtype=torch.int64))
         trained = train_shields(

@@ -34,7 +34,7 @@ class AegisSettings(OwnSettings):
     """
 
     cushion: str = Field("jpeg:80", description="jpeg:QUALITY, bits:DROP, tv:WEIGHT, joined by +, or none")
-    training: Training = Field("varied", description="which attacks the Shields learn from")
+    training: Training = Field("hardened", description="which attacks the Shields learn from")
     layers: Names | None = Field(None, description="layers that the Shields read, in place of the automatic choice")
     tnr: float = Field(0.90, gt=0, lt=1, description="share of clean images of each class that the guard accepts")
     epochs: int | None = Field(None, ge=1, description="most epochs")
